@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bdev is the block layer of the embedded data plane: the [Device] interface, the kinds of
+// device behind it (malloc, null, aio), and the [Registry] that names them, counts their I/O, hands
+// out claims and tells their users when one grows or goes.
+//
+// It follows SPDK's bdev layer in names and manners, so that the JSON-RPC methods above it can
+// answer as SPDK does.
+package bdev
+
+// Op is what a [Request] asks of a device.
+type Op uint8
+
+// The operations. Ranges are in blocks of the device.
+const (
+	// OpRead fills Data from the device.
+	OpRead Op = iota + 1
+	// OpWrite writes Data to the device.
+	OpWrite
+	// OpFlush makes everything written before durable; it has no range.
+	OpFlush
+	// OpWriteZeroes makes the range read as zeroes.
+	OpWriteZeroes
+	// OpUnmap says that the content of the range is no longer wanted. It reads as zeroes or as
+	// before, as the device likes.
+	OpUnmap
+	// OpCompare succeeds when the range equals Data, and fails with ErrCompare when it does not.
+	OpCompare
+)
+
+// Request is one I/O. The submitter owns it and its Data again when Done has been called, and may
+// then use both for another request; between Submit and Done neither may be touched.
+type Request struct {
+	// Op is the operation.
+	Op Op
+	// Block is the first block of the range.
+	Block uint64
+	// Count is the number of blocks in the range. 64 bits, because one deallocation may cover a
+	// whole device.
+	Count uint64
+	// Data holds Count blocks for read, write and compare; otherwise it is nil.
+	Data []byte
+	// Done is called exactly once for every submitted request: on any goroutine, and perhaps before
+	// Submit returns. It must not block.
+	Done func(r *Request, err error)
+	// Context is the submitter's own; devices leave it alone. A pointer in it costs no allocation.
+	Context any
+}
+
+// Device moves blocks. Implementations are safe for concurrent use and give no order between
+// requests that are in flight at the same time.
+type Device interface {
+	// Submit starts a request. The range has been checked against Geometry by the caller.
+	Submit(r *Request)
+	// Geometry returns block size and size now. Cheap; the size may change while requests run.
+	Geometry() Geometry
+	// Close lets go of what the device holds. No request is in flight, and none follows.
+	Close() error
+}
+
+// Geometry is the shape of a device.
+type Geometry struct {
+	// BlockSizeBytes is the size of a block, interleaved metadata included.
+	BlockSizeBytes uint32
+	// Blocks is the number of blocks.
+	Blocks uint64
+}
+
+// Memory is the further ability of a device whose blocks lie in memory: a target can answer a read
+// straight from it, without a copy and without waiting.
+type Memory interface {
+	Device
+	// Bytes returns the memory of the range. It stays valid until the device is closed; whoever
+	// reads it while somebody writes the same blocks sees a mixture, as on any disk.
+	Bytes(block, count uint64) []byte
+}
