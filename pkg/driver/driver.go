@@ -85,6 +85,18 @@ type Step struct {
 	After []int
 }
 
+// Remote marks objects whose steps wait for a peer outside the data plane, so that nothing else is
+// made to wait for them; what they bring (bdevs) is found by the next Observe.
+type Remote interface {
+	Object
+	// Slow does nothing; it is there to be found.
+	Slow()
+}
+
+// ReasonTargetUnreachable is the errdefs reason of the Unavailable that says a remote target cannot
+// be reached, where the data plane itself is there and has changed nothing.
+const ReasonTargetUnreachable = "TARGET_UNREACHABLE"
+
 // ErrSkipped is the error of a step whose predecessor in the batch failed.
 var ErrSkipped = errors.New("not tried, because a step before it failed")
 

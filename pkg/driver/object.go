@@ -50,6 +50,9 @@ type Object interface {
 	// differs ("uuid", "num_blocks"). What the wanted object leaves open (a zero optional field)
 	// does not differ. Empty means that the observed object serves.
 	Differences(observed Object) []string
+	// Replaceable says whether to delete what differs and make it again costs no more than a moment's
+	// connection. It is false for whatever holds data or carries others.
+	Replaceable() bool
 }
 
 // BdevKind says how a bdev is made.
@@ -100,6 +103,9 @@ type NvmeOrigin struct {
 // BdevKey returns the key of the bdev with that name.
 func BdevKey(name string) Key { return Key{TypeBdev, name} }
 
+// Replaceable implements [Object]: a bdev holds data.
+func (b *Bdev) Replaceable() bool { return false }
+
 // Key implements [Object].
 func (b *Bdev) Key() Key { return BdevKey(b.Name) }
 
@@ -139,6 +145,9 @@ type Subsystem struct {
 // SubsystemKey returns the key of the subsystem with that NQN.
 func SubsystemKey(nqn string) Key { return Key{TypeSubsystem, nqn} }
 
+// Replaceable implements [Object]: a subsystem carries its hosts' connections.
+func (s *Subsystem) Replaceable() bool { return false }
+
 // Key implements [Object].
 func (s *Subsystem) Key() Key { return SubsystemKey(s.NQN) }
 
@@ -171,6 +180,9 @@ type Host struct {
 
 // HostKey returns the key of that permission.
 func HostKey(subsystem, host string) Key { return Key{TypeHost, join(subsystem, host)} }
+
+// Replaceable implements [Object]: it is a permission only.
+func (h *Host) Replaceable() bool { return true }
 
 // Key implements [Object].
 func (h *Host) Key() Key { return HostKey(h.Subsystem, h.NQN) }
@@ -240,6 +252,9 @@ func ListenerKey(subsystem string, a Address) Key {
 	return Key{TypeListener, join(subsystem, string(a.Transport), string(a.Family), a.Traddr, a.Trsvcid)}
 }
 
+// Replaceable implements [Object]: hosts connect again.
+func (l *Listener) Replaceable() bool { return true }
+
 // Key implements [Object].
 func (l *Listener) Key() Key { return ListenerKey(l.Subsystem, l.Address) }
 
@@ -272,6 +287,9 @@ type Namespace struct {
 func NamespaceKey(subsystem string, nsid uint32) Key {
 	return Key{TypeNamespace, join(subsystem, fmt.Sprint(nsid))}
 }
+
+// Replaceable implements [Object]: the data is the bdev's.
+func (n *Namespace) Replaceable() bool { return true }
 
 // Key implements [Object].
 func (n *Namespace) Key() Key { return NamespaceKey(n.Subsystem, n.NSID) }

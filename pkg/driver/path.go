@@ -46,6 +46,12 @@ func PathKey(controller string, a Address, subnqn string) Key {
 	return Key{TypePath, join(controller, string(a.Transport), string(a.Family), a.Traddr, a.Trsvcid, subnqn)}
 }
 
+// Replaceable implements [Object]: other paths carry the I/O, or it waits.
+func (p *Path) Replaceable() bool { return true }
+
+// Slow implements [Remote]: an attach waits for the target.
+func (p *Path) Slow() {}
+
 // Key implements [Object].
 func (p *Path) Key() Key { return PathKey(p.Controller, p.Address, p.SubsystemNQN) }
 
