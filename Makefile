@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Everything a developer or a CI machine does goes through the targets below; `make help` lists them.
+# Go and make are enough for build, run, demo and check. `make test` installs the few further programs
+# that tests run, with apt, when they are missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO     ?= go
+BIN    := $(CURDIR)/bin
+TOOLS  := $(CURDIR)/.bin
+
+# The version in the programs: a VERSION file (a source release has one), else what git says, else "dev".
+VERSION ?= $(shell cat VERSION 2>/dev/null || git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Tools are built from source through the Go module proxy and kept in .bin under their version.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+
+# What the tests need beyond Go, as program:debian-package. The race detector needs a C compiler.
+TEST_NEEDS := redis-server:redis-server gcc:gcc
+
+# One package of tests may take this long under the race detector before it counts as hung.
+TEST_TIMEOUT ?= 15m
+
+PROGRAMS := $(notdir $(wildcard cmd/*))
+
+##@ Build and try
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build all programs into bin/
+	@mkdir -p $(BIN)
+	$(GOBUILD) -o $(BIN)/ $(addprefix ./cmd/,$(PROGRAMS))
+
+.PHONY: run
+run: build ## Start a storage node and a DPU on loopback, until Ctrl-C; state is kept in .run/
+	@$(GOBUILD) -o $(BIN)/local ./deploy/local
+	@exec $(BIN)/local run --bin $(BIN) --dir .run
+
+.PHONY: demo
+demo: build ## Show by itself that a disk survives crashes of bridge and data plane (under a minute)
+	@$(GOBUILD) -o $(BIN)/local ./deploy/local
+	@exec $(BIN)/local demo --bin $(BIN)
+
+##@ Check
+
+.PHONY: check
+check: vet format-check house ## Fast: vet, format, house rules, lint (when installed), short tests without -race
+	@if [ -x $(GOLANGCI) ]; then $(GOLANGCI) run ./...; \
+	else echo 'lint: not installed here yet, `make lint` installs it'; fi
+	$(GO) test -short -timeout 5m ./...
+
+.PHONY: test
+test: test-needs generate-check lint ## Everything: generated code is current, lint, all tests under -race
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ the first time)
+	$(GOLANGCI) run ./...
+
+.PHONY: bench
+bench: build ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+##@ Maintain
+
+.PHONY: format
+format: $(GOLANGCI) ## Format all Go files as the linter wants them
+	$(GOLANGCI) fmt ./...
+
+.PHONY: generate
+generate: ## Make the generated code again
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## Remove what was built and the state of `make run`; keeps .bin/
+	rm -rf $(BIN) .run
+
+# What the targets above are made of.
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: format-check
+format-check:
+	@bad=$$(gofmt -l cmd deploy pkg tests); \
+	if [ -n "$$bad" ]; then echo "not formatted, run \`make format\`:"; echo "$$bad"; exit 1; fi
+
+.PHONY: house
+house:
+	$(GO) test ./tests/house/...
+
+# Generates into a copy of the tree and compares, so that it needs no git and leaves this tree alone.
+.PHONY: generate-check
+generate-check:
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	cp -r go.mod go.sum cmd deploy pkg proto tests "$$copy"/; \
+	(cd "$$copy" && $(GO) generate ./...); \
+	for d in cmd deploy pkg proto tests; do \
+		diff -r "$$d" "$$copy/$$d" || { echo "generated code is not current: run \`make generate\`"; exit 1; }; \
+	done
+
+.PHONY: test-needs
+test-needs:
+	@missing=(); for need in $(TEST_NEEDS); do \
+		command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); \
+	done; \
+	[ "$${#missing[@]}" -eq 0 ] && exit 0; \
+	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
+	command -v apt-get >/dev/null || { echo "the tests need: $${missing[*]}; please install"; exit 1; }; \
+	echo "installing for the tests: $${missing[*]}"; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"
+
+$(GOLANGCI):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(TOOLS)/golangci-lint $@
