@@ -8,6 +8,8 @@
 // answer as SPDK does.
 package bdev
 
+import "time"
+
 // Op is what a [Request] asks of a device.
 type Op uint8
 
@@ -45,12 +47,31 @@ type Request struct {
 	Done func(r *Request, err error)
 	// Context is the submitter's own; devices leave it alone. A pointer in it costs no allocation.
 	Context any
+
+	// shard counts the request for the descriptor that it came through; nil when it came straight
+	// from a submitter.
+	shard *shard
+	// began is the monotonic time of submission, in nanoseconds, if shard is set.
+	began int64
+	// next links requests that wait in a device's queue. Only the device that has the request uses it.
+	next *Request
+}
+
+// Complete ends the request: it counts it for the descriptor through which it came and calls Done.
+// A device calls it exactly once for each request that it was given, and does not call Done itself.
+func (r *Request) Complete(err error) {
+	if s := r.shard; s != nil {
+		r.shard = nil
+		s.finish(r.Op, r.Count, time.Duration(nanotime()-r.began), err)
+	}
+	r.Done(r, err)
 }
 
 // Device moves blocks. Implementations are safe for concurrent use and give no order between
 // requests that are in flight at the same time.
 type Device interface {
-	// Submit starts a request. The range has been checked against Geometry by the caller.
+	// Submit starts a request, which ends with Request.Complete. The range has been checked against
+	// Geometry by the caller. Submit does not wait for slow media.
 	Submit(r *Request)
 	// Geometry returns block size and size now. Cheap; the size may change while requests run.
 	Geometry() Geometry
@@ -68,9 +89,19 @@ type Geometry struct {
 
 // Memory is the further ability of a device whose blocks lie in memory: a target can answer a read
 // straight from it, without a copy and without waiting.
+//
+// A [Desc] is not a Memory itself, because the ability is its device's: ask [Desc.Memory].
 type Memory interface {
 	Device
 	// Bytes returns the memory of the range. It stays valid until the device is closed; whoever
 	// reads it while somebody writes the same blocks sees a mixture, as on any disk.
 	Bytes(block, count uint64) []byte
+}
+
+// Resizer is the further ability of a device whose size may change while it is registered. Only
+// [Registry.Resize] calls it, so that openers hear of every change.
+type Resizer interface {
+	Device
+	// SetBlocks changes the size to the number of blocks.
+	SetBlocks(blocks uint64)
 }
