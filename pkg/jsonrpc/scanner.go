@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonrpc
+
+import "unicode/utf8"
+
+// maxNesting is how deep arrays and objects may nest (SPDK's limit). It is also the number of bits
+// of scanner.objects.
+const maxNesting = 64
+
+// verdict is what a scanner knows of the value it is looking at.
+type verdict uint8
+
+const (
+	incomplete verdict = iota // all right so far, more bytes are needed
+	complete                  // the value and the white space behind it end at scanner.pos
+	invalid                   // no continuation can make this JSON
+)
+
+// What may come next.
+const (
+	wantValue     = iota // a value, or the end of an array that has just begun
+	wantSeparator        // a comma or the end of the container
+	wantName             // a member name, or the end of an object that has just begun
+	wantColon
+	wantNothing // the value is complete
+)
+
+// States within a number (RFC 8259, section 6).
+const (
+	noNumber = iota
+	numberMinus
+	numberZero
+	numberInteger
+	numberPoint
+	numberFraction
+	numberE
+	numberSign
+	numberExponent
+)
+
+// scanner finds the end of the first JSON value in a buffer that grows at its end, and checks it
+// strictly: RFC 8259, valid UTF-8, surrogates in pairs only. It goes on where it stopped, so each
+// byte is looked at once however slowly they come. The zero scanner is ready for use.
+type scanner struct {
+	pos     int    // bytes that have been examined
+	values  int    // values seen; names and both brackets count, as in SPDK
+	objects uint64 // bit i tells whether the container at depth i is an object
+	depth   int
+	want    int
+	number  int  // state within a number, noNumber outside
+	quoted  bool // within a string
+	comma   bool // the last token was a comma
+	broken  bool // invalid, for ever
+}
+
+// scan examines what buf holds beyond what earlier calls have seen.
+func (s *scanner) scan(buf []byte) verdict {
+	for s.pos < len(buf) && s.want != wantNothing && !s.broken {
+		ok, more := true, false
+		switch {
+		case s.quoted:
+			ok, more = s.text(buf)
+		case s.number != noNumber:
+			ok = s.digit(buf[s.pos])
+		default:
+			ok, more = s.token(buf)
+		}
+		s.broken = !ok
+		if more && ok {
+			return incomplete
+		}
+	}
+	if s.broken {
+		return invalid
+	}
+	if s.depth == 0 && s.numberMayEnd() {
+		s.number = noNumber
+		s.endValue()
+	}
+	if s.want != wantNothing {
+		return incomplete
+	}
+	for s.pos < len(buf) && isSpace(buf[s.pos]) {
+		s.pos++
+	}
+	return complete
+}
+
+// token takes the token that begins at pos. It reports whether the token is allowed there, and
+// whether more bytes are needed to know.
+func (s *scanner) token(buf []byte) (ok, more bool) {
+	c := buf[s.pos]
+	switch {
+	case isSpace(c):
+	case c == '"' && (s.want == wantValue || s.want == wantName):
+		s.quoted = true
+		s.values++
+	case s.want == wantValue && (c == '{' || c == '['):
+		ok = s.open(c == '{')
+		s.pos++
+		return ok, false
+	case c == '}' || c == ']':
+		ok = s.close(c == '}')
+		s.pos++
+		return ok, false
+	case c == ',' && s.want == wantSeparator:
+		s.want = wantValue
+		if s.inObject() {
+			s.want = wantName
+		}
+		s.comma = true
+	case c == ':' && s.want == wantColon:
+		s.want = wantValue
+	case s.want != wantValue:
+		return false, false
+	case c == '-':
+		s.number = numberMinus
+		s.values++
+	case c == '0':
+		s.number = numberZero
+		s.values++
+	case c >= '1' && c <= '9':
+		s.number = numberInteger
+		s.values++
+	default:
+		return s.literal(buf)
+	}
+	s.pos++
+	return true, false
+}
+
+// literal takes true, false or null.
+func (s *scanner) literal(buf []byte) (ok, more bool) {
+	word := ""
+	switch buf[s.pos] {
+	case 't':
+		word = "true"
+	case 'f':
+		word = "false"
+	case 'n':
+		word = "null"
+	default:
+		return false, false
+	}
+	have := buf[s.pos:min(len(buf), s.pos+len(word))]
+	if string(have) != word[:len(have)] {
+		return false, false
+	}
+	if len(have) < len(word) {
+		return true, true
+	}
+	s.pos += len(word)
+	s.values++
+	s.endValue()
+	return true, false
+}
+
+// text takes bytes of a string up to its end or to the end of buf.
+func (s *scanner) text(buf []byte) (ok, more bool) {
+	for s.pos < len(buf) {
+		switch c := buf[s.pos]; {
+		case c == '"':
+			s.pos++
+			s.quoted = false
+			if s.want == wantName {
+				s.want = wantColon
+				s.comma = false
+			} else {
+				s.endValue()
+			}
+			return true, false
+		case c == '\\':
+			n, ok := escape(buf[s.pos:])
+			if !ok || n == 0 {
+				return ok, true
+			}
+			s.pos += n
+		case c < 0x20:
+			return false, false
+		case c < utf8.RuneSelf:
+			s.pos++
+		default:
+			r, n := utf8.DecodeRune(buf[s.pos:])
+			if r == utf8.RuneError && n <= 1 {
+				return !utf8.FullRune(buf[s.pos:]), true
+			}
+			s.pos += n
+		}
+	}
+	return true, true
+}
+
+// escape returns the length of the escape sequence at the start of b: 0 if more bytes are needed,
+// not ok if it is none. A high surrogate needs its low one.
+func escape(b []byte) (n int, ok bool) {
+	if len(b) < 2 {
+		return 0, true
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2, true
+	case 'u':
+	default:
+		return 0, false
+	}
+	unit, n, ok := hex4(b[2:])
+	if !ok || n == 0 {
+		return 0, ok
+	}
+	if unit < 0xd800 || unit > 0xdfff {
+		return 6, true
+	}
+	if unit >= 0xdc00 {
+		return 0, false
+	}
+	for i, want := range []byte(`\u`) {
+		if len(b) <= 6+i {
+			return 0, true
+		}
+		if b[6+i] != want {
+			return 0, false
+		}
+	}
+	unit, n, ok = hex4(b[8:])
+	if !ok || n == 0 {
+		return 0, ok
+	}
+	return 12, unit >= 0xdc00 && unit <= 0xdfff
+}
+
+// hex4 reads four hexadecimal digits; n is 0 if more bytes are needed.
+func hex4(b []byte) (unit uint32, n int, ok bool) {
+	for i := range 4 {
+		if i >= len(b) {
+			return 0, 0, true
+		}
+		switch c := b[i]; {
+		case c >= '0' && c <= '9':
+			unit = unit<<4 | uint32(c-'0')
+		case c >= 'a' && c <= 'f':
+			unit = unit<<4 | uint32(c-'a'+10)
+		case c >= 'A' && c <= 'F':
+			unit = unit<<4 | uint32(c-'A'+10)
+		default:
+			return 0, 0, false
+		}
+	}
+	return unit, 4, true
+}
+
+// digit takes one byte of a number, or ends the number before it.
+func (s *scanner) digit(c byte) bool {
+	digit := c >= '0' && c <= '9'
+	next := noNumber
+	switch s.number {
+	case numberMinus:
+		if c == '0' {
+			next = numberZero
+		} else if digit {
+			next = numberInteger
+		}
+	case numberInteger:
+		if digit {
+			next = numberInteger
+			break
+		}
+		fallthrough
+	case numberZero:
+		if c == '.' {
+			next = numberPoint
+		} else if c|0x20 == 'e' {
+			next = numberE
+		}
+	case numberPoint:
+		if digit {
+			next = numberFraction
+		}
+	case numberFraction:
+		if digit {
+			next = numberFraction
+		} else if c|0x20 == 'e' {
+			next = numberE
+		}
+	case numberE:
+		if c == '+' || c == '-' {
+			next = numberSign
+		} else if digit {
+			next = numberExponent
+		}
+	case numberSign, numberExponent:
+		if digit {
+			next = numberExponent
+		}
+	}
+	if next != noNumber {
+		s.number = next
+		s.pos++
+		return true
+	}
+	if !s.numberMayEnd() {
+		return false
+	}
+	s.number = noNumber
+	s.endValue()
+	return true
+}
+
+// numberMayEnd reports whether a number is being read that would be whole without a further byte.
+func (s *scanner) numberMayEnd() bool {
+	switch s.number {
+	case numberZero, numberInteger, numberFraction, numberExponent:
+		return true
+	}
+	return false
+}
+
+// open begins a container.
+func (s *scanner) open(object bool) bool {
+	if s.depth == maxNesting {
+		return false
+	}
+	s.objects &^= 1 << s.depth
+	s.want = wantValue
+	if object {
+		s.objects |= 1 << s.depth
+		s.want = wantName
+	}
+	s.depth++
+	s.values++
+	s.comma = false
+	return true
+}
+
+// close ends a container.
+func (s *scanner) close(object bool) bool {
+	if s.depth == 0 || s.comma || object != s.inObject() {
+		return false
+	}
+	empty := wantValue
+	if object {
+		empty = wantName
+	}
+	if s.want != wantSeparator && s.want != empty {
+		return false
+	}
+	s.depth--
+	s.values++
+	s.endValue()
+	return true
+}
+
+func (s *scanner) inObject() bool { return s.depth > 0 && s.objects>>(s.depth-1)&1 == 1 }
+
+func (s *scanner) endValue() {
+	s.comma = false
+	s.want = wantSeparator
+	if s.depth == 0 {
+		s.want = wantNothing
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
