@@ -28,6 +28,9 @@ type ServerConfig struct {
 	Lookup func(method string) (Handler, bool)
 	// Log takes what happens to connections. Required. Parameters are never logged.
 	Log *slog.Logger
+	// AfterTurn, if set, is called whenever the handlers of one read have been started, before any
+	// other handler: work left for later may begin. Like a handler it must not block.
+	AfterTurn func()
 	// MaxRequestBytes bounds a request with the white space around it; a longer one resets the
 	// connection.
 	MaxRequestBytes int

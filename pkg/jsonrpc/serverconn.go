@@ -123,7 +123,12 @@ func (c *serverConn) takeTurn(ctx context.Context, buf []byte, scan *scanner) (r
 	c.server.turn.Lock()
 	defer c.server.turn.Unlock()
 	c.hold()
-	defer func() { c.release(err == nil) }()
+	defer func() {
+		c.release(err == nil)
+		if after := c.server.cfg.AfterTurn; after != nil {
+			after()
+		}
+	}()
 	for {
 		state := scan.scan(buf)
 		switch {
