@@ -50,10 +50,23 @@ type Object interface {
 	// differs ("uuid", "num_blocks"). What the wanted object leaves open (a zero optional field)
 	// does not differ. Empty means that the observed object serves.
 	Differences(observed Object) []string
-	// Replaceable says whether to delete what differs and make it again costs no more than a moment's
-	// connection. It is false for whatever holds data or carries others.
-	Replaceable() bool
+	// Remedy says what may be done about these differences (as Differences names them).
+	Remedy(differences []string) Remedy
 }
+
+// Remedy is a way to make an observed object what is wanted.
+type Remedy uint8
+
+// The remedies.
+const (
+	// RemedyNone: what is there must not be touched: it holds data, or carries others, or is
+	// somebody else's.
+	RemedyNone Remedy = iota
+	// RemedyUpdate: it can be changed in place.
+	RemedyUpdate
+	// RemedyReplace: it can be deleted and made again, at the cost of a moment's connection.
+	RemedyReplace
+)
 
 // BdevKind says how a bdev is made.
 type BdevKind string
@@ -103,8 +116,14 @@ type NvmeOrigin struct {
 // BdevKey returns the key of the bdev with that name.
 func BdevKey(name string) Key { return Key{TypeBdev, name} }
 
-// Replaceable implements [Object]: a bdev holds data.
-func (b *Bdev) Replaceable() bool { return false }
+// Remedy implements [Object]: null and aio bdevs can follow a new size; anything else would lose
+// what the bdev holds.
+func (b *Bdev) Remedy(differences []string) Remedy {
+	if (b.Kind == BdevNull || b.Kind == BdevAio) && len(differences) == 1 && differences[0] == "num_blocks" {
+		return RemedyUpdate
+	}
+	return RemedyNone
+}
 
 // Key implements [Object].
 func (b *Bdev) Key() Key { return BdevKey(b.Name) }
@@ -145,8 +164,14 @@ type Subsystem struct {
 // SubsystemKey returns the key of the subsystem with that NQN.
 func SubsystemKey(nqn string) Key { return Key{TypeSubsystem, nqn} }
 
-// Replaceable implements [Object]: a subsystem carries its hosts' connections.
-func (s *Subsystem) Replaceable() bool { return false }
+// Remedy implements [Object]: who may connect can be changed in place; a subsystem that differs in
+// anything else is another one.
+func (s *Subsystem) Remedy(differences []string) Remedy {
+	if len(differences) == 1 && differences[0] == "allow_any_host" {
+		return RemedyUpdate
+	}
+	return RemedyNone
+}
 
 // Key implements [Object].
 func (s *Subsystem) Key() Key { return SubsystemKey(s.NQN) }
@@ -181,8 +206,8 @@ type Host struct {
 // HostKey returns the key of that permission.
 func HostKey(subsystem, host string) Key { return Key{TypeHost, join(subsystem, host)} }
 
-// Replaceable implements [Object]: it is a permission only.
-func (h *Host) Replaceable() bool { return true }
+// Remedy implements [Object]: it is a permission only.
+func (h *Host) Remedy([]string) Remedy { return RemedyReplace }
 
 // Key implements [Object].
 func (h *Host) Key() Key { return HostKey(h.Subsystem, h.NQN) }
@@ -252,8 +277,8 @@ func ListenerKey(subsystem string, a Address) Key {
 	return Key{TypeListener, join(subsystem, string(a.Transport), string(a.Family), a.Traddr, a.Trsvcid)}
 }
 
-// Replaceable implements [Object]: hosts connect again.
-func (l *Listener) Replaceable() bool { return true }
+// Remedy implements [Object]: hosts connect again.
+func (l *Listener) Remedy([]string) Remedy { return RemedyReplace }
 
 // Key implements [Object].
 func (l *Listener) Key() Key { return ListenerKey(l.Subsystem, l.Address) }
@@ -288,8 +313,8 @@ func NamespaceKey(subsystem string, nsid uint32) Key {
 	return Key{TypeNamespace, join(subsystem, fmt.Sprint(nsid))}
 }
 
-// Replaceable implements [Object]: the data is the bdev's.
-func (n *Namespace) Replaceable() bool { return true }
+// Remedy implements [Object]: the data is the bdev's.
+func (n *Namespace) Remedy([]string) Remedy { return RemedyReplace }
 
 // Key implements [Object].
 func (n *Namespace) Key() Key { return NamespaceKey(n.Subsystem, n.NSID) }

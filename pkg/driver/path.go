@@ -46,8 +46,8 @@ func PathKey(controller string, a Address, subnqn string) Key {
 	return Key{TypePath, join(controller, string(a.Transport), string(a.Family), a.Traddr, a.Trsvcid, subnqn)}
 }
 
-// Replaceable implements [Object]: other paths carry the I/O, or it waits.
-func (p *Path) Replaceable() bool { return true }
+// Remedy implements [Object]: other paths carry the I/O, or it waits.
+func (p *Path) Remedy([]string) Remedy { return RemedyReplace }
 
 // Slow implements [Remote]: an attach waits for the target.
 func (p *Path) Slow() {}

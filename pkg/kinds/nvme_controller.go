@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// nvmeController is an endpoint of a subsystem. On fabrics it is a listener: hosts that connect get
+// controllers of their own from it, so what belongs to a single controller cannot be asked for.
+func nvmeController() resource.Declaration[*pb.NvmeController] {
+	const notFabrics = "has no meaning for a fabrics endpoint, where each host that connects negotiates its own: leave it unset"
+	return resource.Declaration[*pb.NvmeController]{
+		Mutable: []string{"spec.fabrics_id.traddr", "spec.fabrics_id.trsvcid", "spec.fabrics_id.adrfam"},
+		Refused: []resource.Refusal{
+			{Field: "spec.nvme_controller_id", Reason: notFabrics},
+			{Field: "spec.max_nsq", Reason: notFabrics},
+			{Field: "spec.max_ncq", Reason: notFabrics},
+			{Field: "spec.max_namespaces", Reason: "is the subsystem's to say: set it there"},
+			{Field: "spec.min_limit", Reason: "SPDK has no guaranteed minimum of I/O: leave it unset"},
+			{Field: "spec.max_limit", Reason: "limits of a controller are not supported yet: leave it unset"},
+		},
+		Check: checkController,
+		Holds: func(name resource.Name, m *pb.NvmeController, _ resource.View) []resource.Hold {
+			a := endpoint(m)
+			return []resource.Hold{{
+				Token: "listener/" + driver.ListenerKey(string(name.Parent()), a).ID,
+				Field: "spec.fabrics_id.traddr",
+				What:  "address " + a.String() + " in " + string(name.Parent()),
+			}}
+		},
+		Objects: func(name resource.Name, m *pb.NvmeController, v resource.View) ([]driver.Object, error) {
+			nqn, err := subsystemNQN(name, v)
+			if err != nil {
+				return nil, err
+			}
+			return []driver.Object{&driver.Listener{Subsystem: nqn, Address: endpoint(m)}}, nil
+		},
+		Stats: func(name resource.Name, _ *pb.NvmeController, v resource.View) []driver.Key {
+			// SPDK counts by bdev, not by listener: every controller of a subsystem shows the same sum.
+			return namespaceBdevs(name.Parent(), v)
+		},
+		Live: func(r *resource.Record, m *pb.NvmeController, v resource.View) {
+			nqn, err := subsystemNQN(r.Name, v)
+			m.Status = &pb.NvmeControllerStatus{
+				Active: err == nil && v.Observed(driver.ListenerKey(nqn, endpoint(m))) != nil,
+			}
+		},
+	}
+}
+
+func checkController(m *pb.NvmeController, v *resource.Violations) {
+	s := m.GetSpec()
+	// The sizes of queue entries are fixed by the specification (2^6 and 2^4 bytes), so only those
+	// values can be asked for.
+	v.Check(s.GetSqes() == 0 || s.GetSqes() == 6, "spec.sqes", "%d must be 6 (64 bytes) or unset", s.GetSqes())
+	v.Check(s.GetCqes() == 0 || s.GetCqes() == 4, "spec.cqes", "%d must be 4 (16 bytes) or unset", s.GetCqes())
+	if s.GetTrtype() == pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE {
+		v.Check(s.GetFabricsId() == nil, "spec.fabrics_id", "must not be set for a PCIe controller")
+		v.Check(false, "spec.trtype", "PCIe controllers are not supported yet: use NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA")
+		return
+	}
+	v.Check(fabricsTransport(s.GetTrtype()) != "", "spec.trtype",
+		"%s must be NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA", s.GetTrtype())
+	v.Check(s.GetPcieId() == nil, "spec.pcie_id", "must not be set for a fabrics controller: set fabrics_id")
+	f := s.GetFabricsId()
+	if f == nil {
+		v.Check(s.GetPcieId() != nil, "spec.fabrics_id", "must be set for a fabrics controller")
+		return
+	}
+	checkFamily(v, "spec.fabrics_id.adrfam", f.GetAdrfam())
+	checkIP(v, "spec.fabrics_id.traddr", f.GetTraddr(), f.GetAdrfam())
+	v.Check(port(f.GetTrsvcid()) > 0, "spec.fabrics_id.trsvcid",
+		"%q must be a port number from 1 to 65535", f.GetTrsvcid())
+}
+
+func endpoint(m *pb.NvmeController) driver.Address {
+	f := m.GetSpec().GetFabricsId()
+	return driver.Address{
+		Transport: fabricsTransport(m.GetSpec().GetTrtype()),
+		Family:    family(f.GetAdrfam()),
+		Traddr:    f.GetTraddr(),
+		Trsvcid:   f.GetTrsvcid(),
+	}.Canonical()
+}
+
+// subsystemNQN returns the NQN of the subsystem that a resource belongs to.
+func subsystemNQN(child resource.Name, v resource.View) (string, error) {
+	parent := v.Record(child.Parent())
+	if parent == nil {
+		return "", errdefs.New(errdefs.NotFound, "%s does not exist", child.Parent())
+	}
+	m, _ := parent.Message.(*pb.NvmeSubsystem)
+	return m.GetSpec().GetNqn(), nil
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	"strconv"
+	"strings"
+
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// nvmePath is one connection of a remote controller (bdev_nvme_attach_controller). An Update attaches
+// the new address before it detaches the old one, so that I/O never lacks a path.
+func nvmePath() resource.Declaration[*pb.NvmePath] {
+	return resource.Declaration[*pb.NvmePath]{
+		Mutable: []string{"traddr", "fabrics.trsvcid", "fabrics.adrfam", "fabrics.source_traddr", "fabrics.source_trsvcid"},
+		Check:   checkPath,
+		Holds: func(_ resource.Name, m *pb.NvmePath, _ resource.View) []resource.Hold {
+			p := pathObject("", &pb.NvmeRemoteController{}, m)
+			return []resource.Hold{{
+				Token: "path/" + strings.TrimPrefix(p.Key().ID, "|") + "|" + p.HostNQN,
+				Field: "traddr",
+				What:  "connection to " + p.SubsystemNQN + " at " + p.Address.String(),
+			}}
+		},
+		Objects: func(name resource.Name, m *pb.NvmePath, v resource.View) ([]driver.Object, error) {
+			parent := v.Record(name.Parent())
+			if parent == nil {
+				return nil, errdefs.New(errdefs.NotFound, "%s does not exist", name.Parent())
+			}
+			options, _ := parent.Message.(*pb.NvmeRemoteController)
+			return []driver.Object{pathObject(name.Parent().ID(), options, m)}, nil
+		},
+		Stats: func(name resource.Name, m *pb.NvmePath, _ resource.View) []driver.Key {
+			return []driver.Key{pathObject(name.Parent().ID(), &pb.NvmeRemoteController{}, m).Key()}
+		},
+		Takes: func(name resource.Name, _ *pb.NvmePath, v resource.View, key driver.Key) bool {
+			// The last path to go takes the controller's bdevs with it.
+			return key.Type == driver.TypeBdev && broughtBy(name.Parent().ID(), key.ID) &&
+				len(v.Records(name.Collection())) == 1
+		},
+	}
+}
+
+func checkPath(m *pb.NvmePath, v *resource.Violations) {
+	f := m.GetFabrics()
+	if m.GetTrtype() == pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE {
+		v.Check(f == nil, "fabrics", "must not be set for a PCIe path")
+		v.Check(false, "trtype", "PCIe paths are not supported yet: use NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA")
+		return
+	}
+	v.Check(fabricsTransport(m.GetTrtype()) != "", "trtype",
+		"%s must be NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA", m.GetTrtype())
+	if f == nil {
+		v.Check(false, "fabrics", "must be set for a fabrics path")
+		return
+	}
+	checkFamily(v, "fabrics.adrfam", f.GetAdrfam())
+	checkIP(v, "traddr", m.GetTraddr(), f.GetAdrfam())
+	checkPort(v, "fabrics.trsvcid", f.GetTrsvcid())
+	if f.GetSubnqn() == discoveryNQN {
+		v.Check(false, "fabrics.subnqn", "the discovery subsystem has no namespaces: name the subsystem with the volumes")
+	} else {
+		checkNQN(v, "fabrics.subnqn", f.GetSubnqn())
+	}
+	if f.GetHostnqn() != "" {
+		checkNQN(v, "fabrics.hostnqn", f.GetHostnqn())
+	}
+	if f.GetSourceTraddr() != "" {
+		checkIP(v, "fabrics.source_traddr", f.GetSourceTraddr(), f.GetAdrfam())
+	}
+	// The admin and the I/O queue cannot share a port, and SPDK's attach would never answer.
+	v.Check(f.GetSourceTrsvcid() == 0, "fabrics.source_trsvcid",
+		"%d cannot be used, because each queue of a path needs a port of its own: leave it 0", f.GetSourceTrsvcid())
+}
+
+func pathObject(controller string, options *pb.NvmeRemoteController, m *pb.NvmePath) *driver.Path {
+	f := m.GetFabrics()
+	return &driver.Path{
+		Controller: controller,
+		Address: driver.Address{
+			Transport: fabricsTransport(m.GetTrtype()),
+			Family:    family(f.GetAdrfam()),
+			Traddr:    m.GetTraddr(),
+			Trsvcid:   strconv.FormatInt(f.GetTrsvcid(), 10),
+		}.Canonical(),
+		SubsystemNQN: f.GetSubnqn(),
+		HostNQN:      f.GetHostnqn(),
+		SourceTraddr: f.GetSourceTraddr(),
+		Multipath:    multipath(options.GetMultipath()),
+		IOQueues:     uint32(options.GetIoQueuesCount()), //nolint:gosec // bounded by Check
+		HeaderDigest: options.GetTcp().GetHdgst(),
+		DataDigest:   options.GetTcp().GetDdgst(),
+	}
+}
+
+// broughtBy says whether a bdev of that name comes with the controller: "<controller>n<nsid>".
+func broughtBy(controller, bdev string) bool {
+	nsid, ok := strings.CutPrefix(bdev, controller+"n")
+	if !ok || nsid == "" {
+		return false
+	}
+	_, err := strconv.ParseUint(nsid, 10, 32)
+	return err == nil
+}

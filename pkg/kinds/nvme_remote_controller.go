@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// nvmeRemoteController is a controller on a storage node. By itself it is nothing in the data plane:
+// it holds the options that its paths are attached with, and SPDK fixes those with the first path.
+func nvmeRemoteController() resource.Declaration[*pb.NvmeRemoteController] {
+	return resource.Declaration[*pb.NvmeRemoteController]{
+		Refused: []resource.Refusal{
+			{Field: "queue_size", Reason: "SPDK has one queue size for all controllers, not one for each: leave it 0"},
+			{Field: "tcp.psk", Reason: "TLS is not supported yet: leave it empty"},
+		},
+		Check: func(m *pb.NvmeRemoteController, v *resource.Violations) {
+			v.Check(multipath(m.GetMultipath()) != "", "multipath",
+				"%s must be NVME_MULTIPATH_DISABLE, NVME_MULTIPATH_FAILOVER or NVME_MULTIPATH_MULTIPATH", m.GetMultipath())
+			v.Check(within(m.GetIoQueuesCount(), 0, 65536), "io_queues_count",
+				"%d must be 1 to 65536, or 0 for the data plane's default", m.GetIoQueuesCount())
+		},
+		Stats: func(name resource.Name, _ *pb.NvmeRemoteController, v resource.View) []driver.Key {
+			var keys []driver.Key
+			for _, b := range v.Brought(name.ID()) {
+				keys = append(keys, b.Key())
+			}
+			return keys
+		},
+		Reset: func(name resource.Name, _ *pb.NvmeRemoteController) string { return name.ID() },
+	}
+}
+
+// multipath returns the driver's word for a mode, or "".
+func multipath(m pb.NvmeMultipath) driver.Multipath {
+	switch m {
+	case pb.NvmeMultipath_NVME_MULTIPATH_DISABLE:
+		return driver.MultipathDisable
+	case pb.NvmeMultipath_NVME_MULTIPATH_FAILOVER:
+		return driver.MultipathFailover
+	case pb.NvmeMultipath_NVME_MULTIPATH_MULTIPATH:
+		return driver.MultipathMultipath
+	case pb.NvmeMultipath_NVME_MULTIPATH_UNSPECIFIED:
+	}
+	return ""
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	"strings"
+
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+const (
+	// defaultModel is what hosts see as the model when the request names none.
+	defaultModel = "opi-bridge"
+	// defaultMaxNamespaces is SPDK's own default, written down so that it stays when SPDK's changes.
+	defaultMaxNamespaces = 32
+	maxSerialBytes       = 20
+	maxModelBytes        = 40
+)
+
+// nvmeSubsystem is a host-facing NVMe subsystem. With a hostnqn only that host gets in, without one
+// any host does.
+func nvmeSubsystem() resource.Declaration[*pb.NvmeSubsystem] {
+	return resource.Declaration[*pb.NvmeSubsystem]{
+		Mutable:  []string{"spec.hostnqn"},
+		Refused:  []resource.Refusal{{Field: "spec.psk", Reason: "TLS is not supported yet: leave it empty"}},
+		Complete: completeSubsystem,
+		Check:    checkSubsystem,
+		Holds: func(_ resource.Name, m *pb.NvmeSubsystem, _ resource.View) []resource.Hold {
+			nqn := m.GetSpec().GetNqn()
+			return []resource.Hold{{Token: "nqn/" + nqn, Field: "spec.nqn", What: "NQN " + nqn}}
+		},
+		Objects: func(_ resource.Name, m *pb.NvmeSubsystem, _ resource.View) ([]driver.Object, error) {
+			s := m.GetSpec()
+			objects := []driver.Object{&driver.Subsystem{
+				NQN:           s.GetNqn(),
+				SerialNumber:  s.GetSerialNumber(),
+				ModelNumber:   s.GetModelNumber(),
+				MaxNamespaces: uint32(s.GetMaxNamespaces()), //nolint:gosec // bounded by Check
+				AllowAnyHost:  s.GetHostnqn() == "",
+			}}
+			if s.GetHostnqn() != "" {
+				objects = append(objects, &driver.Host{Subsystem: s.GetNqn(), NQN: s.GetHostnqn()})
+			}
+			return objects, nil
+		},
+		Stats: func(name resource.Name, _ *pb.NvmeSubsystem, v resource.View) []driver.Key {
+			return namespaceBdevs(name, v)
+		},
+	}
+}
+
+func completeSubsystem(m *pb.NvmeSubsystem, c resource.Completion) error {
+	if m.Spec == nil {
+		m.Spec = &pb.NvmeSubsystemSpec{}
+	}
+	s := m.GetSpec()
+	prior, _ := c.Prior.(*pb.NvmeSubsystem)
+	if s.SerialNumber == "" {
+		s.SerialNumber = prior.GetSpec().GetSerialNumber()
+	}
+	if s.SerialNumber == "" {
+		s.SerialNumber = strings.ToUpper(nguidOfUUID(c.NewUUID()))[:maxSerialBytes]
+	}
+	if s.ModelNumber == "" {
+		s.ModelNumber = prior.GetSpec().GetModelNumber()
+	}
+	if s.ModelNumber == "" {
+		s.ModelNumber = defaultModel
+	}
+	if s.MaxNamespaces == 0 {
+		s.MaxNamespaces = prior.GetSpec().GetMaxNamespaces()
+	}
+	if s.MaxNamespaces == 0 {
+		s.MaxNamespaces = defaultMaxNamespaces
+	}
+	return nil
+}
+
+func checkSubsystem(m *pb.NvmeSubsystem, v *resource.Violations) {
+	s := m.GetSpec()
+	checkNQN(v, "spec.nqn", s.GetNqn())
+	v.Check(s.GetNqn() != discoveryNQN, "spec.nqn", "%s is the discovery subsystem's own", discoveryNQN)
+	v.Check(printable(s.GetSerialNumber(), maxSerialBytes), "spec.serial_number",
+		"%q must have at most %d printable ASCII characters", s.GetSerialNumber(), maxSerialBytes)
+	v.Check(printable(s.GetModelNumber(), maxModelBytes), "spec.model_number",
+		"%q must have at most %d printable ASCII characters", s.GetModelNumber(), maxModelBytes)
+	v.Check(within(s.GetMaxNamespaces(), 1, maxNSID), "spec.max_namespaces",
+		"%d must be 1 to %d, or 0 for %d", s.GetMaxNamespaces(), int64(maxNSID), defaultMaxNamespaces)
+	if s.GetHostnqn() != "" {
+		checkNQN(v, "spec.hostnqn", s.GetHostnqn())
+	}
+}
+
+// printable says whether s has printable ASCII characters only, and at most limit of them (NVMe Base
+// Specification 2.0, section 1.4.2, ASCII strings).
+func printable(s string, limit int) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return len(s) <= limit
+}
+
+// namespaceBdevs lists the bdevs behind the namespaces of a subsystem.
+func namespaceBdevs(subsystem resource.Name, v resource.View) []driver.Key {
+	var keys []driver.Key
+	for _, r := range v.Records(string(subsystem) + "/nvmeNamespaces") {
+		if m, ok := r.Message.(*pb.NvmeNamespace); ok {
+			if bdev, err := v.Bdev(m.GetSpec().GetVolumeNameRef()); err == nil {
+				keys = append(keys, driver.BdevKey(bdev))
+			}
+		}
+	}
+	return keys
+}

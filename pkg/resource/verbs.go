@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+)
+
+// The methods of this file are how the engine asks a kind; each answers "nothing" where the kind
+// declares nothing.
+
+// Complete fills in what the request left open.
+func (k *Kind) Complete(m proto.Message, c Completion) error {
+	if k.complete == nil {
+		return nil
+	}
+	return k.complete(m, c)
+}
+
+// Check says what is wrong with a complete message, as one InvalidArgument that lists every field.
+// Refused fields come first.
+func (k *Kind) Check(m proto.Message) error {
+	var v Violations
+	for _, r := range k.refused {
+		_, set := lookup(m.ProtoReflect(), r.Field)
+		v.Check(!set, r.Field, "%s", r.Reason)
+	}
+	if k.check != nil {
+		k.check(m, &v)
+	}
+	return v.Err()
+}
+
+// CheckChange refuses changes to fields that are fixed by the create.
+func (k *Kind) CheckChange(prior, next proto.Message) error {
+	var v Violations
+	for _, path := range Changed(prior, next) {
+		v.Check(k.mutable[path], path, "cannot be changed after the create: delete the %s and create it anew", k.singular)
+	}
+	return v.Err()
+}
+
+// Mutable says whether an Update may change the field at path.
+func (k *Kind) Mutable(path string) bool { return k.mutable[path] }
+
+// Refused returns the fields that cannot take effect. The caller leaves the slice as it is.
+func (k *Kind) Refused() []Refusal { return k.refused }
+
+// IsVolume says whether resources of the kind can be referred to as a volume.
+func (k *Kind) IsVolume() bool { return k.bdev != nil }
+
+// Bdev returns the name of the bdev that the resource is; call it for volumes only.
+func (k *Kind) Bdev(name Name, m proto.Message) string { return k.bdev(name, m) }
+
+// Refs lists the references of a message.
+func (k *Kind) Refs(m proto.Message) []Ref {
+	if k.refs == nil {
+		return nil
+	}
+	return k.refs(m)
+}
+
+// Holds lists what the resource must have alone.
+func (k *Kind) Holds(name Name, m proto.Message, v View) []Hold {
+	if k.holds == nil {
+		return nil
+	}
+	return k.holds(name, m, v)
+}
+
+// Objects lists what should exist in the data plane.
+func (k *Kind) Objects(name Name, m proto.Message, v View) ([]driver.Object, error) {
+	if k.objects == nil || m == nil {
+		return nil, nil
+	}
+	return k.objects(name, m, v)
+}
+
+// Stats lists what to count. It is Unimplemented for kinds without counters.
+func (k *Kind) Stats(name Name, m proto.Message, v View) ([]driver.Key, error) {
+	if k.stats == nil {
+		return nil, errdefs.New(errdefs.Unimplemented, "%s have no statistics", k.plural)
+	}
+	return k.stats(name, m, v), nil
+}
+
+// ResetTarget returns the remote controller that a Reset is about, or Unimplemented.
+func (k *Kind) ResetTarget(name Name, m proto.Message) (string, error) {
+	if k.reset == nil {
+		return "", errdefs.New(errdefs.Unimplemented, "%s cannot be reset", k.plural)
+	}
+	return k.reset(name, m), nil
+}
+
+// Takes says whether deleting the resource takes away the object with that key.
+func (k *Kind) Takes(name Name, m proto.Message, v View, key driver.Key) bool {
+	return k.takes != nil && k.takes(name, m, v, key)
+}
+
+// HasTakes says whether Takes can ever be true, so that the engine need not ask for every key.
+func (k *Kind) HasTakes() bool { return k.takes != nil }
+
+// Live returns the message for an answer: a copy, with output-only fields filled in and the name set.
+func (k *Kind) Live(r *Record, v View) proto.Message {
+	m := proto.Clone(r.Message)
+	SetName(m, r.Name)
+	if k.live != nil {
+		k.live(r, m, v)
+	}
+	return m
+}
+
+// List returns the resources of a derived kind below parent.
+func (k *Kind) List(parent Name, v View) []proto.Message { return k.derived(parent, v) }
