@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Opi-dataplane is the embedded data plane: a process that speaks SPDK's JSON-RPC and moves real
+// data, for machines without SPDK.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses besides 0.
+const (
+	exitFailed = 1 // what was asked for did not work, or data did not hold
+	exitUsage  = 2 // the command line is wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func run(ctx context.Context, args []string) int {
+	root := &cobra.Command{
+		Use:           "opi-dataplane",
+		Short:         "The embedded data plane: SPDK's JSON-RPC over real disks, for machines without SPDK",
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetArgs(args)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(serveCommand())
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "opi-dataplane: %v (see opi-dataplane --help)\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(os.Stderr, "opi-dataplane: %v\n", err)
+		return exitFailed
+	}
+}
+
+// version is what the build says about itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

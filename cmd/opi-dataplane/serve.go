@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/opi-bridge/opi-bridge/pkg/dataplane"
+)
+
+// closeTimeout bounds how long the end waits for users of bdevs.
+const closeTimeout = 5 * time.Second
+
+func serveCommand() *cobra.Command {
+	var rpcListen string
+	var log logSettings
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve SPDK's JSON-RPC until SIGTERM or SIGINT",
+		Long: `Serve SPDK's JSON-RPC until SIGTERM or SIGINT.
+
+A unix socket is guarded by PATH.lock, as SPDK guards its own: a socket that a killed process has
+left is replaced, one that is being served is refused. Both are removed at the end.
+TCP has no protection at all: listen on loopback, or where nobody else can reach.`,
+		Example: "  opi-dataplane serve --rpc-listen unix:///var/tmp/spdk.sock",
+		Args:    func(_ *cobra.Command, args []string) error { return noArgs(args) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), rpcListen, log)
+		},
+	}
+	cmd.Flags().StringVar(&rpcListen, "rpc-listen", "unix:///var/tmp/spdk.sock",
+		"where to serve: unix:///PATH or tcp://HOST:PORT")
+	log.register(cmd.Flags())
+	return cmd
+}
+
+func noArgs(args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	}
+	return nil
+}
+
+func serve(ctx context.Context, rpcListen string, settings logSettings) (err error) {
+	log, level, err := settings.logger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	at, err := parseEndpoint(rpcListen)
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := dataplane.New(dataplane.Config{
+		Log: log, Level: level, Version: version(),
+		Kill: func(sig os.Signal) error {
+			self, err := os.FindProcess(os.Getpid())
+			if err != nil {
+				return fmt.Errorf("find the own process: %w", err)
+			}
+			return self.Signal(sig) //nolint:wrapcheck // the caller says what it was for
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the data plane: %w", err)
+	}
+	l, cleanup, err := at.listen(ctx)
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "rpc", rpcListen, "address", l.Addr().String(), "pid", os.Getpid())
+	served := server.Serve(ctx, l)
+	log.Info("stopping")
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	err = errors.Join(served, server.Close(closing), cleanup())
+	log.Info("stopped")
+	return err
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/opi-bridge/opi-bridge/pkg/bdev"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
+)
+
+// Config says how a data plane is set up.
+type Config struct {
+	// Log takes what happens. Required. Parameters of calls are not logged.
+	Log *slog.Logger
+	// Level, if set, is the level of Log; log_set_level and log_set_print_level change it.
+	Level *slog.LevelVar
+	// Version is the version of this program, for spdk_get_version; "" means an unnamed build.
+	Version string
+	// Kill delivers a signal to the process, for spdk_kill_instance. Required.
+	Kill func(os.Signal) error
+}
+
+// Server is a data plane: bdevs, a target, a host, and the methods that work on them. Its methods are
+// safe for concurrent use.
+type Server struct {
+	cfg     Config
+	rpc     *jsonrpc.Server
+	methods map[string]*method
+	order   []string // names of the methods, in the order of declaration
+	turns   *turns
+	began   time.Time
+	bdevs   *bdev.Registry
+	// hostID is drawn for each process; the default host NQN is made of it.
+	hostID uuid.UUID
+	logRPC atomic.Bool
+
+	// What follows is touched on the turn only.
+	levels levels
+	made   *made
+}
+
+// New returns a data plane without any object, or InvalidArgument for a configuration that is not
+// whole. It starts nothing; Close lets go of what the methods will have made.
+func New(cfg Config) (*Server, error) {
+	if cfg.Log == nil || cfg.Kill == nil {
+		return nil, errdefs.New(errdefs.InvalidArgument, "dataplane: configuration needs Log and Kill")
+	}
+	if cfg.Level == nil {
+		cfg.Level = new(slog.LevelVar)
+	}
+	if cfg.Version == "" {
+		cfg.Version = "(devel)"
+	}
+	s := &Server{
+		cfg: cfg, methods: make(map[string]*method), turns: newTurns(), began: time.Now(),
+		bdevs: bdev.NewRegistry(), hostID: uuid.New(), made: newMade(),
+	}
+	s.levels = newLevels(cfg.Level)
+	for _, m := range s.table() {
+		s.order = append(s.order, m.name)
+		s.methods[m.name] = &m
+	}
+	rpc, err := jsonrpc.NewServer(jsonrpc.ServerConfig{Lookup: s.lookup, AfterTurn: s.turns.turn, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: %w", err)
+	}
+	s.rpc = rpc
+	return s, nil
+}
+
+// Serve answers on l until ctx ends, which is no error, or l fails; it closes l. It may run for
+// several listeners at once.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if err := s.rpc.Serve(ctx, l); err != nil {
+		return fmt.Errorf("dataplane: %w", err)
+	}
+	return nil
+}
+
+// Close ends what the methods have begun and removes what they have made. Serve has returned before.
+// It waits for users of bdevs to let go until ctx ends.
+func (s *Server) Close(ctx context.Context) error {
+	s.turns.close()
+	if err := s.bdevs.Close(ctx); err != nil {
+		return fmt.Errorf("dataplane: remove bdevs: %w", err)
+	}
+	return nil
+}
+
+// table lists all methods, family by family.
+func (s *Server) table() []method {
+	var all []method
+	for _, family := range [][]method{
+		appMethods(), logMethods(), notifyMethods(), bdevMethods(), iostatMethods(),
+		mallocMethods(), nullMethods(), aioMethods(),
+	} {
+		all = append(all, family...)
+	}
+	return all
+}
+
+// lookup finds the handler of a method for the JSON-RPC server.
+func (s *Server) lookup(name string) (jsonrpc.Handler, bool) {
+	m, ok := s.methods[name]
+	if !ok {
+		return nil, false
+	}
+	return func(ctx context.Context, request *jsonrpc.Call) {
+		if s.logRPC.Load() {
+			s.cfg.Log.Info("call", "method", name)
+		}
+		c := &call{server: s, method: m, request: request}
+		if m.startupOnly {
+			c.fail(tooLateCode, tooLate)
+			return
+		}
+		m.run(ctx, c)
+	}, true
+}
