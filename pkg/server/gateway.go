@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
+)
+
+// newGateway returns the REST face of the services behind conn. JSON is the gateway's usual form:
+// lower camel case, fields at their default included. Unlike usual, a JSON field or query parameter
+// that does not exist is refused.
+func newGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: newMarshaler()}),
+		runtime.WithMiddlewares(checkQuery(queryParameters())),
+		runtime.WithIncomingHeaderMatcher(headerToMetadata),
+		runtime.WithMetadata(callerMetadata),
+	)
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		pb.RegisterAioVolumeServiceHandler,
+		pb.RegisterFrontendNvmeServiceHandler,
+		pb.RegisterFrontendVirtioBlkServiceHandler,
+		pb.RegisterFrontendVirtioScsiServiceHandler,
+		pb.RegisterMallocVolumeServiceHandler,
+		pb.RegisterMiddleendEncryptionServiceHandler,
+		pb.RegisterMiddleendQosVolumeServiceHandler,
+		pb.RegisterNullVolumeServiceHandler,
+		pb.RegisterNvmeRemoteControllerServiceHandler,
+	} {
+		if err := register(ctx, mux, conn); err != nil {
+			return nil, fmt.Errorf("REST gateway: %w", err)
+		}
+	}
+	return mux, nil
+}
+
+// headerToMetadata says which HTTP headers go on, and as what: the gateway's usual choice and the
+// trace context, but nothing that would speak for the gateway itself.
+func headerToMetadata(header string) (string, bool) {
+	if spoofable(header) {
+		return "", false
+	}
+	switch lower := strings.ToLower(header); lower {
+	case "traceparent", "tracestate":
+		return lower, true
+	}
+	return runtime.DefaultHeaderMatcher(header)
+}
+
+// callerMetadata passes on who the HTTP client is.
+func callerMetadata(_ context.Context, r *http.Request) metadata.MD {
+	if cert := verified(r.TLS); cert != nil {
+		return metadata.Pairs(callerKey, string(cert.Raw))
+	}
+	return nil
+}
+
+// refuse answers a request with err, as the gateway answers with the errors of services. httpCode 0
+// means the one that the gRPC code maps to.
+func refuse(w http.ResponseWriter, r *http.Request, httpCode int, err error) {
+	st := errgrpc.ToStatus(err).Err()
+	if httpCode != 0 {
+		st = &runtime.HTTPStatusError{HTTPStatus: httpCode, Err: st}
+	}
+	runtime.DefaultHTTPErrorHandler(r.Context(), runtime.NewServeMux(), newMarshaler(), w, r, st)
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/api"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/server"
+)
+
+// Every method of the API is reached over REST: an engine without kinds answers 501 to each, a route
+// that is missing would answer 404 or 405.
+func TestEveryMethodHasItsRoute(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	named := map[string]string{} // of two methods at one route, which the API has once, one is enough
+	variable := regexp.MustCompile(`\{[^=}]*=([^}]*)\}`)
+	for _, service := range api.Services() {
+		for i := range service.Methods().Len() {
+			m := service.Methods().Get(i)
+			rule, ok := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+			if !ok {
+				t.Fatalf("%s has no route", m.FullName())
+			}
+			method, path, body := http.MethodGet, rule.GetGet(), ""
+			switch {
+			case rule.GetPost() != "":
+				method, path, body = http.MethodPost, rule.GetPost(), "{}"
+			case rule.GetPatch() != "":
+				method, path, body = http.MethodPatch, rule.GetPatch(), "{}"
+			case rule.GetDelete() != "":
+				method, path = http.MethodDelete, rule.GetDelete()
+			}
+			path = strings.ReplaceAll(variable.ReplaceAllString(path, "$1"), "*", "some-id")
+			code, answer := r.do(t, method, path, body)
+			if other := named[method+path]; other != "" && strings.Contains(answer, other) {
+				continue
+			}
+			named[method+path] = string(m.Name())
+			if code != http.StatusNotImplemented || !strings.Contains(answer, "is not served") {
+				t.Errorf("%s %s: %d %s", method, path, code, answer)
+			}
+		}
+	}
+}
+
+// What a REST request carries takes effect or is refused, and no value is repeated in the refusal.
+func TestRESTRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	const secret = "c2VjcmV0LXBzaw"
+	for _, row := range []struct{ what, method, path, body, says string }{
+		{"unknown field", "POST", "/v1/nullVolumes?null_volume_id=vol-0", `{"blokSize": 512}`, `unknown field \"blokSize\"`},
+		{"unknown query parameter", "GET", "/v1/nullVolumes?pageSizes=5", "", "not a query parameter"},
+		{"query parameter that belongs into the body", "POST", "/v1/nullVolumes?null_volume.block_size=512", "{}", "not a query parameter"},
+		{"query parameter that stands in the path", "GET", "/v1/nullVolumes/vol-0?name=other", "", "not a query parameter"},
+		{"malformed query", "GET", "/v1/nullVolumes?pageSize=%zz", "", "malformed"},
+		{"wrong type in the query", "GET", "/v1/nullVolumes?pageSize=many", "", "page_size"},
+		{"half an object", "POST", "/v1/nullVolumes", `{"blockSize": `, "not complete JSON"},
+		{"two objects", "POST", "/v1/nullVolumes", `{} {}`, "goes on behind"},
+		{"a value of the wrong type", "POST", "/v1/nvmeSubsystems", `{"spec": {"psk": "` + secret + `!"}}`, "invalid value for bytes field psk"},
+		{"a key where none belongs", "POST", "/v1/nvmeSubsystems", `{"spec": "` + secret + `"}`, "JSON of this request"},
+		{"broken syntax", "POST", "/v1/nvmeSubsystems", `{"spec": {"psk": ` + secret + `}}`, "JSON of this request"},
+		{"a list for an object", "POST", "/v1/nullVolumes", `[]`, "JSON of this request"},
+		{"twice", "POST", "/v1/nullVolumes", `{"blockSize": 1, "block_size": 2}`, `duplicate field`},
+	} {
+		code, answer := r.do(t, row.method, row.path, row.body)
+		var status struct {
+			Code    int
+			Message string
+		}
+		if err := json.Unmarshal([]byte(answer), &status); err != nil || status.Code != 3 {
+			t.Errorf("%s: the answer is no google.rpc.Status of INVALID_ARGUMENT: %s", row.what, answer)
+		}
+		if code != http.StatusBadRequest || !strings.Contains(answer, row.says) {
+			t.Errorf("%s: %d %s", row.what, code, answer)
+		}
+		if strings.Contains(answer, secret) || strings.Contains(r.log.String(), secret) {
+			t.Errorf("%s: a secret came out: %s", row.what, answer)
+		}
+	}
+}
+
+func TestRESTAnswers(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(cfg *server.Config) {
+		cfg.Register = getting(func(_ context.Context, req *pb.GetNullVolumeRequest) (*pb.NullVolume, error) {
+			if req.GetName() == "nullVolumes/gone" {
+				return nil, errdefs.New(errdefs.NotFound, "%s does not exist", req.GetName())
+			}
+			return &pb.NullVolume{Name: req.GetName(), BlockSize: 512}, nil
+		})
+	})
+	code, answer := r.do(t, "GET", "/v1/nullVolumes/vol-0", "")
+	for _, part := range []string{`"name":"nullVolumes/vol-0"`, `"blockSize":"512"`, `"uuid":""`} {
+		if code != http.StatusOK || !strings.Contains(strings.ReplaceAll(answer, ": ", ":"), part) {
+			t.Errorf("%d %s lacks %s", code, answer, part)
+		}
+	}
+	code, answer = r.do(t, "GET", "/v1/nullVolumes/gone", "")
+	for _, part := range []string{`"code":5`, "does not exist", "google.rpc.ErrorInfo", "opi-bridge"} {
+		if code != http.StatusNotFound || !strings.Contains(strings.ReplaceAll(answer, ": ", ":"), part) {
+			t.Errorf("%d %s lacks %s", code, answer, part)
+		}
+	}
+	if code, answer := r.do(t, "GET", "/v1/nothing/here", ""); code != http.StatusNotFound || !strings.Contains(answer, `"code"`) {
+		t.Errorf("a path that is none: %d %s", code, answer)
+	}
+}
+
+// The deadline that a REST client states reaches the handler, and passes there.
+func TestRESTDeadline(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(cfg *server.Config) {
+		cfg.Register = getting(func(ctx context.Context, _ *pb.GetNullVolumeRequest) (*pb.NullVolume, error) {
+			if _, ok := ctx.Deadline(); !ok {
+				return nil, errors.New("no deadline")
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+	})
+	if code, answer := r.do(t, "GET", "/v1/nullVolumes/vol-0", "", "Grpc-Timeout", "50m"); code != http.StatusGatewayTimeout {
+		t.Errorf("%d %s", code, answer)
+	}
+}
+
+// A REST client that goes away cancels what it asked for.
+func TestRESTCancellation(t *testing.T) {
+	t.Parallel()
+	entered, canceled := make(chan struct{}), make(chan struct{})
+	r := start(t, func(cfg *server.Config) {
+		cfg.Register = getting(func(ctx context.Context, _ *pb.GetNullVolumeRequest) (*pb.NullVolume, error) {
+			close(entered)
+			<-ctx.Done()
+			close(canceled)
+			return nil, ctx.Err()
+		})
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.HTTPAddr()+"/v1/nullVolumes/vol-0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-entered
+		cancel()
+	}()
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Error("the request was answered")
+	}
+	<-canceled
+}
