@@ -47,8 +47,10 @@ type ClientConfig struct {
 	// gets calls on that connection only. An error closes the connection; it is tried again. May be
 	// nil. Its ctx ends with the connection.
 	OnUp func(ctx context.Context, c *Client) error
+	// OnReady is called after OnUp, as soon as calls are let through. May be nil.
+	OnReady func()
 	// OnDown is told why there is no connection, after each loss and after each attempt that
-	// failed. May be nil. Calls of OnUp and OnDown never overlap.
+	// failed. May be nil. Calls of OnUp, OnReady and OnDown never overlap.
 	OnDown func(err error)
 	// Observe is told of every call that has ended: how long it took and how it ended. May be nil;
 	// safe for concurrent use.
@@ -158,6 +160,9 @@ func (c *Client) session(ctx context.Context) (born time.Time, up bool, err erro
 	c.conn = conn
 	c.mu.Unlock()
 	c.cfg.Log.Info("connected", "address", c.address())
+	if c.cfg.OnReady != nil {
+		c.cfg.OnReady()
+	}
 	born = time.Now()
 	<-conn.ended
 	return born, true, conn.cause()
