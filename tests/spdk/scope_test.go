@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spdk_test
+
+import "strings"
+
+// outOfScope says why a method of the recordings is not replayed; "" if it is. It is the whole list:
+// the replay fails when a method here is served after all, or appears in no recording.
+func outOfScope() map[string]string {
+	const (
+		crypto    = "encryption is not in the data plane yet"
+		qos       = "rate limits are not in the data plane yet"
+		keys      = "keys (TLS PSK, DH-HMAC-CHAP) are not in the data plane yet"
+		vhost     = "vhost-user is not in the data plane yet"
+		stacked   = "no such kind of bdev"
+		internals = "SPDK's reactors, pollers, sockets and buffers have no counterpart in a Go process"
+		startup   = "the framework is initialized from the start; there is nothing to set before"
+		masking   = "namespaces are visible to every host of their subsystem and keep their group"
+	)
+	return map[string]string{
+		"accel_crypto_key_create": crypto, "accel_crypto_keys_get": crypto, "bdev_crypto_create": crypto,
+		"bdev_set_qos_limit":   qos,
+		"keyring_file_add_key": keys, "keyring_get_keys": keys,
+		"nvmf_subsystem_set_ns_ana_group": masking, "nvmf_ns_add_host": masking, "nvmf_ns_remove_host": masking,
+		"vhost_create_blk_controller": vhost, "vhost_get_controllers": vhost,
+		"bdev_lvol_create_lvstore": stacked, "bdev_lvol_create": stacked, "bdev_lvol_get_lvstores": stacked,
+		"bdev_passthru_create": stacked, "bdev_error_create": stacked, "bdev_error_delete": stacked,
+		"bdev_error_inject_error":     stacked,
+		"bdev_set_qd_sampling_period": internals, "bdev_enable_histogram": internals, "bdev_get_histogram": internals,
+		"bdev_examine":           internals,
+		"framework_get_reactors": internals, "framework_get_scheduler": internals, "framework_get_pci_devices": internals,
+		"thread_get_pollers": internals, "thread_get_io_channels": internals, "iobuf_get_stats": internals,
+		"accel_get_opc_assignments": internals, "accel_get_module_info": internals,
+		"sock_get_default_impl": internals, "sock_impl_get_options": internals,
+		"bdev_nvme_get_transport_statistics": internals,
+		"bdev_set_options":                   startup, "iobuf_set_options": startup, "accel_set_options": startup,
+		"sock_set_default_impl": startup,
+	}
+}
+
+// outOfScopeSteps says why single steps are not replayed although their method is in scope: file,
+// slash, step; a star stands for the rest of the name. Each must be met.
+func outOfScopeSteps() map[string]string {
+	const (
+		vfiouser = "the target has no vfio-user transport"
+		keys     = "keys (TLS PSK, DH-HMAC-CHAP) are not in the data plane yet: such parameters are refused"
+		stacked  = "about a passthru bdev, a kind which does not exist here"
+		masking  = "namespaces are visible to every host of their subsystem and keep their group"
+		options  = "passthrough and enable_nssr have no counterpart here and are refused"
+		sources  = "a source port of the host's own is not offered: SPDK never answers with one"
+	)
+	return map[string]string{
+		"04_nvmf_subsystem/transport-vfiouser-unknown-key":   vfiouser,
+		"04_nvmf_subsystem/transport-vfiouser-io-qpairs-max": vfiouser,
+		"04_nvmf_subsystem/sub-passthrough":                  options,
+		"04_nvmf_ns/ana-ns-default":                          masking,
+		"04_nvmf_listener_host/transport-vfiouser":           vfiouser,
+		"04_nvmf_listener_host/vfu*":                         vfiouser,
+		"04_nvmf_listener_host/host-psk":                     keys,
+		"04_nvmf_listener_host/host-psk-dup":                 keys,
+		"04_nvmf_listener_host/host-psk-bad-content":         keys,
+		"04_nvmf_listener_host/host-dhchap":                  keys,
+		"04_nvmf_listener_host/host-dhchap-ctrlr-only":       keys,
+		"04_nvmf_listener_host/host-rm-psk":                  keys,
+		"04_nvmf_listener_host/listener-secure":              keys,
+		"06_nvme_attach/attach-hostsvcid":                    sources,
+		"06_nvme_attach/controllers-hostsvcid":               sources,
+		"06_nvme_attach/detach-hostsvcid":                    sources,
+		"02_bdev_qos_iostat/passthru-get":                    stacked,
+		"02_bdev_qos_iostat/passthru-late-get":               stacked,
+		"02_bdev_qos_iostat/error-get":                       stacked,
+		"02_bdev_qos_iostat/claimed-get":                     stacked,
+		"11_restart/*-vfiouser":                              vfiouser,
+		"11_restart/*-vfu":                                   vfiouser,
+		"11_restart/3-vfu-after-unlink":                      vfiouser,
+	}
+}
+
+// whyNot returns the reason for which a step is not replayed, with the entry of outOfScopeSteps or
+// the method that says so.
+func whyNot(file string, s *step) (reason, entry string) {
+	name := file + "/" + s.Step
+	for pattern, reason := range outOfScopeSteps() {
+		if matches(pattern, name) {
+			return reason, pattern
+		}
+	}
+	return outOfScope()[s.method()], s.method()
+}
+
+// matches compares with a pattern that may have one star.
+func matches(pattern, name string) bool {
+	before, after, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	return len(name) >= len(before)+len(after) && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
+}
+
+// scrub takes out of a recorded or received result what is there only because of steps that are not
+// replayed. It returns what is left of v, and false if nothing is.
+func scrub(file string, v any) (any, bool) {
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, 0, len(v))
+		for _, item := range v {
+			if left, ok := scrub(file, item); ok {
+				out = append(out, left)
+			}
+		}
+		return out, true
+	case map[string]any:
+		if foreign(file, v) {
+			return nil, false
+		}
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			if left, ok := scrub(file, item); ok {
+				out[key] = left
+			}
+		}
+		return out, true
+	default:
+		return v, true
+	}
+}
+
+// foreign says whether an object in a result comes from steps that are not replayed.
+func foreign(file string, m map[string]any) bool {
+	address, _ := m["address"].(map[string]any)
+	params, _ := m["params"].(map[string]any)
+	listen, _ := params["listen_address"].(map[string]any)
+	for _, a := range []map[string]any{m, address, params, listen} {
+		if a["trtype"] == "VFIOUSER" {
+			return true
+		}
+	}
+	switch file {
+	case "01_app":
+		return m["name"] == "iscsi_poll_group_1"
+	case "02_bdev_qos_iostat":
+		delete(m, "io_time")
+		delete(m, "queue_depth")
+		delete(m, "queue_depth_polling_period")
+		delete(m, "weighted_io_time")
+		return m["rw_ios_per_sec"] != nil || m["ctx"] == "pt0" || m["ctx"] == "pt2" || m["ctx"] == "EE_q0" ||
+			strings.HasPrefix(text(m["method"]), "bdev_passthru") || m["method"] == "bdev_set_qos_limit"
+	case "04_nvmf_listener_host":
+		secure := m["trsvcid"] == "4468" || address["trsvcid"] == "4468" || listen["trsvcid"] == "4468"
+		if m["nqn"] == "nqn.2016-06.io.spdk:cnode3" {
+			delete(m, "hosts") // one with a key
+		}
+		return secure || m["dhchap_key"] != nil || params["dhchap_key"] != nil
+	case "04_nvmf_subsystem":
+		return m["nqn"] == "nqn.2016-06.io.spdk:cnode3" || params["nqn"] == "nqn.2016-06.io.spdk:cnode3"
+	case "04_nvmf_ns":
+		ns, _ := params["namespace"].(map[string]any)
+		return m["bdev_name"] == "m2" && m["anagrpid"] != nil || ns["bdev_name"] == "m2" && ns["anagrpid"] != nil
+	case "11_restart":
+		return m["name"] == "c0" || m["ctx"] == "c0" || m["product_name"] == "Logical Volume" ||
+			uuidText.MatchString(text(m["ctx"]))
+	}
+	return false
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
