@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+)
+
+// apply carries out steps and keeps the world up to date with them. Where a step brings something
+// that nobody asked for by name (the bdevs of a path), or has filled in what was left open, the data
+// plane is looked at again before apply returns.
+func (e *Engine) apply(ctx context.Context, steps []driver.Step) []error {
+	if len(steps) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	for _, s := range steps {
+		e.world.begin(s.Object.Key())
+	}
+	e.mu.Unlock()
+
+	errs := e.cfg.Driver.Apply(ctx, steps)
+
+	look := false
+	e.mu.Lock()
+	for i, s := range steps {
+		done := errs[i] == nil
+		if s.Op == driver.Delete {
+			e.world.end(s.Object.Key(), nil, done)
+		} else {
+			e.world.end(s.Object.Key(), s.Object, done)
+		}
+		look = look || done && leavesOpen(s.Object)
+	}
+	e.mu.Unlock()
+	if look {
+		// What happened is known already, so a failure to look is no failure of the steps.
+		if err := e.observe(ctx); err != nil {
+			e.cfg.Log.Debug("cannot look at the data plane after a change", "err", err)
+		}
+	}
+	return errs
+}
+
+// leavesOpen says whether the data plane knows more about the object than was asked for.
+func leavesOpen(o driver.Object) bool {
+	switch o := o.(type) {
+	case driver.Remote:
+		return true
+	case *driver.Bdev:
+		return o.Blocks == 0 || o.BlockSizeBytes == 0
+	}
+	return false
+}
+
+// observe looks at the whole data plane and takes over what it sees.
+func (e *Engine) observe(ctx context.Context) error {
+	e.mu.RLock()
+	since := e.world.seq
+	e.mu.RUnlock()
+	o, err := e.cfg.Driver.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if o.Epoch >= e.world.epoch {
+		e.world.merge(o, since)
+	}
+	return nil
+}
+
+// outcome is what became of the steps of one resource.
+type outcome struct {
+	// err is nil when all is done: else the first failure that says something (not "skipped").
+	err error
+	// unknown says that some step may or may not have happened.
+	unknown bool
+	// done are the steps that succeeded, in their order.
+	done []driver.Step
+}
+
+func judge(steps []driver.Step, errs []error) outcome {
+	var o outcome
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			o.done = append(o.done, steps[i])
+			continue
+		case errors.Is(err, driver.ErrSkipped):
+			if o.err == nil {
+				o.err = err
+			}
+			continue
+		}
+		o.unknown = o.unknown || errors.Is(err, errdefs.OutcomeUnknown)
+		if o.err == nil || errors.Is(o.err, driver.ErrSkipped) {
+			o.err = err
+		}
+	}
+	return o
+}
+
+// cleanupTime bounds what is done after the caller may have gone: an undo, the write of an outcome.
+const cleanupTime = 15 * time.Second
+
+// detach returns a context for what must be done though the caller may be gone.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+}
+
+// undo takes back the steps that were done, last first. It returns nil when everything is as before.
+func (e *Engine) undo(ctx context.Context, done []driver.Step) error {
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	var reverse []driver.Step
+	for _, s := range slices.Backward(done) {
+		back := driver.Step{Op: driver.Create, Object: s.Object}
+		switch s.Op {
+		case driver.Create:
+			back.Op = driver.Delete
+		case driver.Update:
+			back = driver.Step{Op: driver.Update, Object: s.From, From: s.Object}
+		case driver.Delete:
+		}
+		if n := len(reverse); n > 0 {
+			back.After = []int{n - 1}
+		}
+		reverse = append(reverse, back)
+	}
+	return judge(reverse, e.apply(ctx, reverse)).err
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// intend writes the intent of an entry that is in the index already. When the store refuses, before
+// is put back (nil: the entry is removed), and nothing has happened. Hold the name's lock.
+func (e *Engine) intend(ctx context.Context, en, before *entry) error {
+	rec, err := e.write(ctx, en.rec)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case err == nil:
+		en.rec = rec
+	case en.limbo:
+		// heal finds out.
+	case before != nil:
+		e.index.put(before)
+	default:
+		e.index.remove(en.rec.Name)
+	}
+	return err
+}
+
+// carryOut takes a resource from its intent to its outcome: it changes the data plane and writes the
+// outcome. Adopt says that an earlier attempt may have done part of it. Hold the name's lock; the
+// intent is in the store.
+func (e *Engine) carryOut(ctx context.Context, en *entry, adopt bool) error {
+	e.mu.RLock()
+	changes, err := e.due(en, nil)
+	e.mu.RUnlock()
+	if err != nil {
+		return e.conclude(ctx, en, outcome{err: err})
+	}
+	p := plan([][]change{changes}, adopt)
+	return e.conclude(ctx, en, judge(p.steps, e.apply(ctx, p.steps)))
+}
+
+// errWaiting is in the chain of a problem that goes away when something needed appears.
+var errWaiting = errors.New("is not there yet")
+
+// conclude draws the conclusion from what became of a resource's steps: it writes the outcome, undoes
+// what was refused, or leaves the intent to a later pass. It returns what to tell the caller. Hold the
+// name's lock.
+func (e *Engine) conclude(ctx context.Context, en *entry, o outcome) error {
+	switch {
+	case o.err == nil:
+		return e.succeed(ctx, en)
+	case o.unknown:
+		e.postpone(en, o.err)
+		return errdefs.Wrap(errdefs.OutcomeUnknown, o.err, "%s: it is being found out whether this happened", en.rec.Name)
+	}
+	switch en.rec.State {
+	case resource.StateCreating, resource.StateUpdating:
+		return e.takeBack(ctx, en, o)
+	case resource.StateReady, resource.StateDeleting:
+		e.postpone(en, o.err)
+	}
+	return o.err
+}
+
+// succeed writes that what was intended is done.
+func (e *Engine) succeed(ctx context.Context, en *entry) error {
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	switch en.rec.State {
+	case resource.StateDeleting:
+		if err := e.erase(ctx, en.rec); err != nil {
+			e.postpone(en, err)
+			return err
+		}
+		e.mu.Lock()
+		e.index.remove(en.rec.Name)
+		e.mu.Unlock()
+		e.cfg.Log.Info("deleted", "resource", en.rec.Name)
+		return nil
+	case resource.StateCreating, resource.StateUpdating:
+		was := en.rec.State
+		rec, err := e.write(ctx, en.rec.With(func(r *resource.Record) { r.State, r.Prior = resource.StateReady, nil }))
+		if err != nil {
+			e.postpone(en, err)
+			return err
+		}
+		e.replaceRecord(en, rec)
+		e.cfg.Log.Info("ready", "resource", rec.Name, "was", string(was))
+		return nil
+	case resource.StateReady:
+	}
+	e.contented(en)
+	return nil
+}
+
+// takeBack undoes a create or an update that the data plane refused, so that it is as if it had never
+// been asked for.
+func (e *Engine) takeBack(ctx context.Context, en *entry, o outcome) error {
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	if err := e.undo(ctx, o.done); err != nil {
+		// The intent stands; the next pass starts from what is there.
+		e.postpone(en, errors.Join(o.err, err))
+		return errdefs.Wrap(errdefs.OutcomeUnknown, o.err, "%s was refused and could not be undone at once", en.rec.Name)
+	}
+	if en.rec.State == resource.StateCreating {
+		if err := e.erase(ctx, en.rec); err != nil {
+			e.postpone(en, errors.Join(o.err, err))
+			return o.err
+		}
+		e.mu.Lock()
+		e.index.remove(en.rec.Name)
+		e.mu.Unlock()
+		return o.err
+	}
+	rec, err := e.write(ctx, en.rec.With(func(r *resource.Record) {
+		r.State, r.Message, r.Prior = resource.StateReady, r.Prior, nil
+	}))
+	if err != nil {
+		e.postpone(en, errors.Join(o.err, err))
+		return o.err
+	}
+	e.replaceRecord(en, rec)
+	return o.err
+}
+
+// replaceRecord puts a settled record in the place of an intent.
+func (e *Engine) replaceRecord(en *entry, rec *resource.Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next, err := e.entryFor(rec)
+	if err != nil {
+		// What it refers to was there when it was admitted and cannot have gone.
+		e.cfg.Log.Error("resource lost what it refers to", "resource", rec.Name, "err", err)
+		next = &entry{rec: rec, objects: en.objects, holds: en.holds}
+	}
+	e.index.put(next)
+}
+
+// answer returns the resource as Get does.
+func (e *Engine) answer(name resource.Name) (proto.Message, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	en := e.index.entries[name]
+	if en == nil {
+		return nil, errdefs.New(errdefs.Aborted, "%s was deleted at the same time", name)
+	}
+	return en.rec.Kind.Live(en.rec, e.view()), nil
+}

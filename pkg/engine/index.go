@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// entry is one resource in memory.
+type entry struct {
+	rec *resource.Record
+	// objects should exist for rec.Message; obsolete ones, of rec.Prior, should not any more.
+	objects, obsolete []driver.Object
+	holds             []resource.Hold
+
+	// The condition, which is not stored: why the data plane is not as wanted (nil when it is), since
+	// when, how often in a row it was tried, and when to try again.
+	problem  error
+	since    time.Time
+	attempts int
+	retryAt  time.Time
+	// dirty says that a pass should look at the resource.
+	dirty bool
+	// limbo says that a write to the store may or may not have happened: memory must be made equal to
+	// the store before anything else is done to the resource.
+	limbo bool
+}
+
+// index holds all resources with everything that must be found quickly. Not safe for concurrent use;
+// Engine.mu guards it.
+type index struct {
+	registry *resource.Registry
+	entries  map[resource.Name]*entry
+	// collections lists the names of each collection in order.
+	collections map[string][]resource.Name
+	// holders tells who has what only one may have.
+	holders map[string]resource.Name
+	// owners tells for whom an object exists.
+	owners map[driver.Key]resource.Name
+	// needers tells whose objects need an object.
+	needers map[driver.Key]map[resource.Name]struct{}
+	// unreadable lists records that this version cannot read. They are left alone, and their names
+	// stay taken.
+	unreadable map[resource.Name]error
+	// dirty holds the names of all dirty entries, limbo of those in limbo.
+	dirty, limbo map[resource.Name]struct{}
+}
+
+func newIndex(registry *resource.Registry) *index {
+	return &index{
+		registry:    registry,
+		entries:     map[resource.Name]*entry{},
+		collections: map[string][]resource.Name{},
+		holders:     map[string]resource.Name{},
+		owners:      map[driver.Key]resource.Name{},
+		needers:     map[driver.Key]map[resource.Name]struct{}{},
+		unreadable:  map[resource.Name]error{},
+		dirty:       map[resource.Name]struct{}{},
+		limbo:       map[resource.Name]struct{}{},
+	}
+}
+
+// put adds or replaces an entry.
+func (x *index) put(en *entry) {
+	name := en.rec.Name
+	if old := x.entries[name]; old != nil {
+		x.unlink(old)
+	} else {
+		c := name.Collection()
+		names := x.collections[c]
+		at, _ := slices.BinarySearch(names, name)
+		x.collections[c] = slices.Insert(names, at, name)
+	}
+	x.entries[name] = en
+	for _, h := range en.holds {
+		x.holders[h.Token] = name
+	}
+	for _, objects := range [][]driver.Object{en.objects, en.obsolete} {
+		for _, o := range objects {
+			x.owners[o.Key()] = name
+			for _, need := range o.Needs() {
+				if x.needers[need] == nil {
+					x.needers[need] = map[resource.Name]struct{}{}
+				}
+				x.needers[need][name] = struct{}{}
+			}
+		}
+	}
+	x.mark(en)
+}
+
+// mark brings the sets of dirty and limbo names up to date with the entry.
+func (x *index) mark(en *entry) {
+	set(x.dirty, en.rec.Name, en.dirty)
+	set(x.limbo, en.rec.Name, en.limbo)
+}
+
+func set(names map[resource.Name]struct{}, name resource.Name, in bool) {
+	if in {
+		names[name] = struct{}{}
+	} else {
+		delete(names, name)
+	}
+}
+
+// remove takes an entry out.
+func (x *index) remove(name resource.Name) {
+	en := x.entries[name]
+	if en == nil {
+		return
+	}
+	x.unlink(en)
+	delete(x.entries, name)
+	delete(x.dirty, name)
+	delete(x.limbo, name)
+	c := name.Collection()
+	names := x.collections[c]
+	if at, ok := slices.BinarySearch(names, name); ok {
+		names = slices.Delete(names, at, at+1)
+	}
+	if len(names) == 0 {
+		delete(x.collections, c)
+	} else {
+		x.collections[c] = names
+	}
+}
+
+// unlink takes away what put noted about an entry besides its place in the collection.
+func (x *index) unlink(en *entry) {
+	name := en.rec.Name
+	for _, h := range en.holds {
+		if x.holders[h.Token] == name {
+			delete(x.holders, h.Token)
+		}
+	}
+	for _, objects := range [][]driver.Object{en.objects, en.obsolete} {
+		for _, o := range objects {
+			if x.owners[o.Key()] == name {
+				delete(x.owners, o.Key())
+			}
+			for _, need := range o.Needs() {
+				delete(x.needers[need], name)
+				if len(x.needers[need]) == 0 {
+					delete(x.needers, need)
+				}
+			}
+		}
+	}
+}
+
+// users lists, in order, who stands in the way of deleting the entry: what lies below it, and whose
+// objects need what it provides.
+func (x *index) users(en *entry, v resource.View) []resource.Name {
+	found := map[resource.Name]struct{}{}
+	name, kind := en.rec.Name, en.rec.Kind
+	for _, k := range x.registry.Kinds() {
+		if k.ParentPattern() == kind.Pattern() {
+			for _, child := range x.collections[k.CollectionOf(name)] {
+				found[child] = struct{}{}
+			}
+		}
+	}
+	for _, o := range en.objects {
+		for user := range x.needers[o.Key()] {
+			found[user] = struct{}{}
+		}
+	}
+	if kind.HasTakes() {
+		for key, users := range x.needers {
+			if kind.Takes(name, en.rec.Message, v, key) {
+				for user := range users {
+					found[user] = struct{}{}
+				}
+			}
+		}
+	}
+	delete(found, name)
+	names := make([]resource.Name, 0, len(found))
+	for n := range found {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

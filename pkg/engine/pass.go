@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// job is what a pass has to do for one resource. The name's lock is held until unlock.
+type job struct {
+	en      *entry
+	changes []change
+	err     error // why nothing can be done now
+	unlock  func()
+}
+
+// pass looks at the data plane and makes it what the records say: the replay after a restart, the
+// repair of drift and the retry of what failed are all this.
+func (e *Engine) pass(ctx context.Context) error {
+	if err := e.heal(ctx); err != nil {
+		return err
+	}
+	epoch := e.cfg.Driver.Status().Epoch
+	if err := e.observe(ctx); err != nil {
+		return err
+	}
+	fast, slow, stuck := e.collect()
+	for _, s := range stuck {
+		e.postpone(s.en, s.err)
+		s.unlock()
+	}
+	e.countDrift(epoch, append(slices.Clone(fast), slow...))
+	e.runBatch(ctx, fast)
+	for _, j := range slow {
+		e.slow.Go(func() {
+			e.runBatch(ctx, []job{j})
+			e.poke() // what it brought may be what others wait for
+		})
+	}
+	e.settle(epoch)
+	return nil
+}
+
+// collect finds every resource for which something is to be done now. Those whose steps wait for a
+// peer outside the data plane are slow; those for which nothing can be done at the moment are stuck.
+func (e *Engine) collect() (fast, slow, stuck []job) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	now := e.cfg.Now()
+	coming := map[driver.Key]bool{}
+	for _, en := range e.inOrder() {
+		if en.limbo {
+			continue
+		}
+		changes, err := e.due(en, coming)
+		if len(changes) == 0 && err == nil && !en.dirty && en.problem == nil && en.rec.State == resource.StateReady {
+			continue
+		}
+		waiting := errors.Is(err, errWaiting)
+		if now.Before(en.retryAt) && !waiting && !errors.Is(en.problem, errWaiting) {
+			continue
+		}
+		unlock := e.locks.TryLock(en.rec.Name)
+		if unlock == nil {
+			continue // a mutation is at work on it, and takes care of it
+		}
+		j := job{en, changes, err, unlock}
+		if err != nil {
+			stuck = append(stuck, j)
+			continue
+		}
+		if isSlow(changes) {
+			slow = append(slow, j)
+			continue
+		}
+		for _, c := range changes {
+			if c.want != nil {
+				coming[c.want.Key()] = true
+			}
+		}
+		fast = append(fast, j)
+	}
+	return fast, slow, stuck
+}
+
+// due returns what is to be changed for an entry when everything in coming is about to be there.
+func (e *Engine) due(en *entry, coming map[driver.Key]bool) ([]change, error) {
+	there := func(key driver.Key) driver.Object { return e.world.objects[key] }
+	changes, err := diff(en.rec, en.objects, en.obsolete, there)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		if c.want == nil {
+			continue
+		}
+		for _, need := range c.want.Needs() {
+			if there(need) == nil && !coming[need] && !wants(changes, need) {
+				return nil, errdefs.Wrap(errdefs.Unavailable, errWaiting, "%s", describe(need))
+			}
+		}
+	}
+	return changes, nil
+}
+
+func wants(changes []change, key driver.Key) bool {
+	return slices.ContainsFunc(changes, func(c change) bool { return c.want != nil && c.want.Key() == key })
+}
+
+func isSlow(changes []change) bool {
+	return slices.ContainsFunc(changes, func(c change) bool {
+		_, remote := c.want.(driver.Remote)
+		return remote
+	})
+}
+
+// inOrder lists all entries so that what others need comes before them. Hold mu.
+func (e *Engine) inOrder() []*entry {
+	kinds := map[*resource.Kind]int{}
+	for i, k := range e.registry.Kinds() {
+		kinds[k] = strings.Count(k.Pattern(), "/")*len(e.registry.Kinds()) + i
+	}
+	all := make([]*entry, 0, len(e.index.entries))
+	for _, en := range e.index.entries {
+		all = append(all, en)
+	}
+	slices.SortFunc(all, func(a, b *entry) int {
+		if c := kinds[a.rec.Kind] - kinds[b.rec.Kind]; c != 0 {
+			return c
+		}
+		return cmp.Compare(a.rec.Name, b.rec.Name)
+	})
+	return all
+}
+
+// runBatch carries out the jobs as one batch of steps and draws the conclusions.
+func (e *Engine) runBatch(ctx context.Context, jobs []job) {
+	changes := make([][]change, len(jobs))
+	for i, j := range jobs {
+		changes[i] = j.changes
+	}
+	p := plan(changes, true)
+	errs := e.apply(ctx, p.steps)
+	steps := make([][]driver.Step, len(jobs))
+	results := make([][]error, len(jobs))
+	for i, owner := range p.owner {
+		steps[owner] = append(steps[owner], p.steps[i])
+		results[owner] = append(results[owner], errs[i])
+	}
+	for i, j := range jobs {
+		o := judge(steps[i], results[i])
+		if again(j.en.rec.State, o) {
+			e.postpone(j.en, o.err)
+		} else if err := e.conclude(ctx, j.en, o); err != nil {
+			e.cfg.Log.Warn("resource is not as wanted", "resource", j.en.rec.Name, "err", err)
+		}
+		j.unlock()
+	}
+}
+
+// again says whether an intent that was cut short is to be tried again rather than given up: when
+// nothing has been said about the thing itself. A target that cannot be reached has said something.
+func again(state resource.State, o outcome) bool {
+	if state != resource.StateCreating && state != resource.StateUpdating || o.err == nil || o.unknown {
+		return false
+	}
+	if errors.Is(o.err, driver.ErrSkipped) {
+		return true
+	}
+	reason, _ := errdefs.Info(o.err)
+	return errdefs.ClassOf(o.err) == errdefs.Unavailable && reason != driver.ReasonTargetUnreachable
+}
+
+// countDrift counts what somebody else has changed: differences of settled resources in an epoch in
+// which everything had been in place.
+func (e *Engine) countDrift(epoch uint64, jobs []job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.settledEpoch != epoch {
+		return
+	}
+	for _, j := range jobs {
+		if j.en.rec.State != resource.StateReady || j.en.problem != nil {
+			continue
+		}
+		for _, c := range j.changes {
+			key := c.key()
+			e.drift[key.Type]++
+			e.cfg.Log.Warn("drift found, repairing", "resource", j.en.rec.Name, "object", describe(key), "remedy", c.remedy.String())
+		}
+	}
+}
+
+func (c change) key() driver.Key {
+	if c.want != nil {
+		return c.want.Key()
+	}
+	return c.have.Key()
+}
+
+// settle says that everything has been put back in this epoch, and lets mutations in.
+func (e *Engine) settle(epoch uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.settledEpoch == epoch {
+		return
+	}
+	e.settledEpoch = epoch
+	close(e.settling)
+	e.settling = make(chan struct{})
+	e.cfg.Log.Info("data plane is as wanted", "epoch", epoch, "resources", len(e.index.entries), "not_ready", len(e.index.dirty))
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+)
+
+const (
+	// firstRetry and lastRetry bound the time between two tries of the same resource.
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 15 * time.Second
+	// passRest is how many times as long as it took a pass rests before the next one that is not
+	// urgent; auditRest the same for audits, so that those cost at most 1 % of a core.
+	passRest  = 10
+	auditRest = 100
+	// probeInterval is how often the store is asked whether it is there.
+	probeInterval = 2 * time.Second
+)
+
+// postpone notes why a resource is not as wanted, and when to try again.
+func (e *Engine) postpone(en *entry, problem error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.cfg.Now()
+	if en.problem == nil {
+		en.since = now
+	}
+	wait := lastRetry
+	if en.attempts < 6 {
+		wait = firstRetry << en.attempts
+	}
+	en.problem, en.dirty, en.retryAt = problem, true, now.Add(wait)
+	en.attempts++
+	if e.index.entries[en.rec.Name] == en {
+		e.index.mark(en)
+	}
+	signal(e.replan)
+}
+
+// contented notes that a resource is as wanted.
+func (e *Engine) contented(en *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en.problem != nil {
+		e.cfg.Log.Info("resource is as wanted again", "resource", en.rec.Name)
+	}
+	en.problem, en.dirty, en.attempts, en.retryAt, en.since = nil, false, 0, time.Time{}, time.Time{}
+	if e.index.entries[en.rec.Name] == en {
+		e.index.mark(en)
+	}
+}
+
+// Run reads the store and then keeps the data plane as the records say, until ctx ends. It returns
+// after everything it started has ended. Call it once.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.slow.Wait()
+	e.slow.Go(func() { e.probe(ctx) })
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry/4) {
+		err := e.load(ctx)
+		if err == nil {
+			break
+		}
+		e.cfg.Log.Warn("store cannot be read, trying again", "err", err)
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+	e.loop(ctx)
+	return nil
+}
+
+// loop runs a pass when events, retries or the audit call for one.
+func (e *Engine) loop(ctx context.Context) {
+	var (
+		due     = time.Now() // when the next pass is
+		ended   time.Time    // when the last one was over
+		took    time.Duration
+		failing time.Duration // how long a failed pass waits for the next try
+		timer   = time.NewTimer(0)
+	)
+	defer timer.Stop()
+	sooner := func(at time.Time) {
+		if rested := ended.Add(passRest * took); at.Before(rested) {
+			at = rested
+		}
+		if at.Before(due) {
+			due = at
+		}
+	}
+	for {
+		timer.Reset(time.Until(due))
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-e.cfg.Driver.Events():
+			switch ev.Kind {
+			case driver.EventUp:
+				e.cfg.Log.Info("data plane is there", "version", e.cfg.Driver.Status().Version)
+				due = time.Now()
+			case driver.EventDown:
+				e.cfg.Log.Warn("data plane is gone", "err", e.cfg.Driver.Status().Err)
+			case driver.EventChanged:
+				sooner(time.Now())
+			}
+			continue
+		case <-e.wake:
+			sooner(time.Now())
+			continue
+		case <-e.replan:
+			sooner(e.nextRetry(due))
+			continue
+		case <-timer.C:
+		}
+		began := time.Now()
+		if !e.cfg.Driver.Status().Up {
+			due = began.Add(e.cfg.AuditInterval) // EventUp comes before
+			continue
+		}
+		err := e.pass(ctx)
+		ended = time.Now()
+		took = ended.Sub(began)
+		if err != nil {
+			e.cfg.Log.Warn("data plane cannot be brought up to date", "err", err)
+			failing = min(max(2*failing, firstRetry), lastRetry)
+			due = ended.Add(failing)
+			continue
+		}
+		failing = 0
+		due = ended.Add(max(e.cfg.AuditInterval, auditRest*took))
+		sooner(e.nextRetry(due))
+	}
+}
+
+// nextRetry returns when the first of the resources that are not as wanted is to be tried again, or
+// otherwise when none is.
+func (e *Engine) nextRetry(otherwise time.Time) time.Time {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for name := range e.index.dirty {
+		if at := e.index.entries[name].retryAt; at.Before(otherwise) {
+			otherwise = at
+		}
+	}
+	return otherwise
+}
+
+// probe asks the store now and then whether it is there, so that status and health know before a
+// mutation finds out; what is in limbo is healed as soon as it is back.
+func (e *Engine) probe(ctx context.Context) {
+	for sleep(ctx, probeInterval) {
+		_, err := e.cfg.Store.Durability(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		e.mu.Lock()
+		if (e.storeErr == nil) != (err == nil) {
+			e.cfg.Log.Info("store", "reachable", err == nil, "err", err)
+		}
+		e.storeErr = err
+		inLimbo := len(e.index.limbo)
+		e.mu.Unlock()
+		if err == nil && inLimbo > 0 {
+			e.poke()
+		}
+	}
+}
+
+// sleep waits, and says whether ctx still lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// Get returns a resource. The message is the caller's.
+func (e *Engine) Get(_ context.Context, kind *resource.Kind, name string) (proto.Message, error) {
+	n, err := kind.Parse("name", name)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	m, _, err := e.find(kind, n)
+	return m, err
+}
+
+// find returns the resource as an answer, and its entry when it is not derived. Hold mu for reading.
+func (e *Engine) find(kind *resource.Kind, n resource.Name) (proto.Message, *entry, error) {
+	if !e.loaded {
+		return nil, nil, notLoaded(e.storeErr)
+	}
+	if kind.Derived() {
+		for _, m := range kind.List(n.Parent(), e.view()) {
+			if resource.NameOf(m) == n && e.index.entries[n.Parent()] != nil {
+				return m, nil, nil
+			}
+		}
+	} else if en := e.index.entries[n]; en != nil {
+		return kind.Live(en.rec, e.view()), en, nil
+	}
+	return nil, nil, errdefs.New(errdefs.NotFound, "%s does not exist", n)
+}
+
+// List returns up to limit resources of the kind below parent, in the order of their names, beginning
+// after the name "after" ("" for the first), and whether there are more. The name after which to go on
+// need not exist any more.
+func (e *Engine) List(_ context.Context, kind *resource.Kind, parent, after string, limit int) (items []proto.Message, more bool, err error) {
+	above, err := kind.ParseParent("parent", parent)
+	if err != nil {
+		return nil, false, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if !e.loaded {
+		return nil, false, notLoaded(e.storeErr)
+	}
+	if above != "" && e.index.entries[above] == nil {
+		return nil, false, errdefs.New(errdefs.NotFound, "parent: %s does not exist", above)
+	}
+	v := e.view()
+	if kind.Derived() {
+		all := kind.List(above, v)
+		slices.SortFunc(all, func(a, b proto.Message) int { return cmp.Compare(resource.NameOf(a), resource.NameOf(b)) })
+		from, _ := slices.BinarySearchFunc(all, resource.Name(after), func(m proto.Message, after resource.Name) int {
+			return past(resource.NameOf(m), after)
+		})
+		to := min(from+limit, len(all))
+		return all[from:to], to < len(all), nil
+	}
+	names := e.index.collections[kind.CollectionOf(above)]
+	from, _ := slices.BinarySearchFunc(names, resource.Name(after), past)
+	to := min(from+limit, len(names))
+	for _, name := range names[from:to] {
+		items = append(items, kind.Live(e.index.entries[name].rec, v))
+	}
+	return items, to < len(names), nil
+}
+
+// past is a comparison in which a search finds the first name after the given one.
+func past(name, after resource.Name) int {
+	if name <= after {
+		return -1
+	}
+	return 1
+}
+
+// Stats returns the I/O counters of a resource, asked of the data plane now: the sum over what
+// belongs to it and is there.
+func (e *Engine) Stats(ctx context.Context, kind *resource.Kind, name string) (driver.IOStats, error) {
+	statter, ok := e.cfg.Driver.(driver.Statter)
+	if !ok {
+		return driver.IOStats{}, errdefs.New(errdefs.Unimplemented, "this driver does not count I/O")
+	}
+	keys, err := e.statKeys(kind, name)
+	if err != nil || len(keys) == 0 {
+		return driver.IOStats{}, err
+	}
+	all, err := statter.Stats(ctx, keys)
+	if err != nil {
+		return driver.IOStats{}, err
+	}
+	var sum driver.IOStats
+	for _, s := range all {
+		sum.Add(s)
+	}
+	return sum, nil
+}
+
+func (e *Engine) statKeys(kind *resource.Kind, name string) ([]driver.Key, error) {
+	n, err := kind.Parse("name", name)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	m, en, err := e.find(kind, n)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := kind.Stats(n, m, e.view())
+	if err != nil {
+		return nil, err
+	}
+	there := slices.DeleteFunc(keys, func(k driver.Key) bool { return e.world.objects[k] == nil })
+	if len(keys) > 0 && len(there) == 0 && en != nil && len(en.objects) > 0 {
+		return nil, errdefs.Wrap(errdefs.Unavailable, orUnknown(en.problem), "%s is not in the data plane at the moment", n)
+	}
+	return there, nil
+}
+
+// Reset disconnects and reconnects the remote controller that the resource is.
+func (e *Engine) Reset(ctx context.Context, kind *resource.Kind, name string) error {
+	resetter, ok := e.cfg.Driver.(driver.Resetter)
+	if !ok {
+		return errdefs.New(errdefs.Unimplemented, "this driver cannot reset controllers")
+	}
+	n, err := kind.Parse("name", name)
+	if err != nil {
+		return err
+	}
+	if err := e.admitting(ctx); err != nil {
+		return err
+	}
+	unlock, err := e.locks.Lock(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e.mu.RLock()
+	m, _, err := e.find(kind, n)
+	e.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	controller, err := kind.ResetTarget(n, m)
+	if err != nil {
+		return err
+	}
+	return resetter.ResetController(ctx, controller)
+}
