@@ -25,7 +25,11 @@ func (e *Engine) apply(ctx context.Context, steps []driver.Step) []error {
 	}
 	e.mu.Unlock()
 
+	epoch := e.cfg.Driver.Status().Epoch
 	errs := e.cfg.Driver.Apply(ctx, steps)
+	if e.cfg.Driver.Status().Epoch != epoch {
+		e.poke() // what was done may have been done to a process that is no more
+	}
 
 	look := false
 	e.mu.Lock()
@@ -84,10 +88,12 @@ type outcome struct {
 	unknown bool
 	// done are the steps that succeeded, in their order.
 	done []driver.Step
+	// continued says that an earlier attempt may have done more than done tells.
+	continued bool
 }
 
-func judge(steps []driver.Step, errs []error) outcome {
-	var o outcome
+func judge(steps []driver.Step, errs []error, continued bool) outcome {
+	o := outcome{continued: continued}
 	for i, err := range errs {
 		switch {
 		case err == nil:
@@ -134,5 +140,5 @@ func (e *Engine) undo(ctx context.Context, done []driver.Step) error {
 		}
 		reverse = append(reverse, back)
 	}
-	return judge(reverse, e.apply(ctx, reverse)).err
+	return judge(reverse, e.apply(ctx, reverse), false).err
 }

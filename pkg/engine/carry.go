@@ -39,10 +39,10 @@ func (e *Engine) carryOut(ctx context.Context, en *entry, adopt bool) error {
 	changes, err := e.due(en, nil)
 	e.mu.RUnlock()
 	if err != nil {
-		return e.conclude(ctx, en, outcome{err: err})
+		return e.conclude(ctx, en, outcome{err: err, continued: adopt})
 	}
 	p := plan([][]change{changes}, adopt)
-	return e.conclude(ctx, en, judge(p.steps, e.apply(ctx, p.steps)))
+	return e.conclude(ctx, en, judge(p.steps, e.apply(ctx, p.steps), adopt))
 }
 
 // errWaiting is in the chain of a problem that goes away when something needed appears.
@@ -104,7 +104,7 @@ func (e *Engine) succeed(ctx context.Context, en *entry) error {
 func (e *Engine) takeBack(ctx context.Context, en *entry, o outcome) error {
 	ctx, cancel := detach(ctx)
 	defer cancel()
-	if err := e.undo(ctx, o.done); err != nil {
+	if err := e.restore(ctx, en, o); err != nil {
 		// The intent stands; the next pass starts from what is there.
 		e.postpone(en, errors.Join(o.err, err))
 		return errdefs.Wrap(errdefs.OutcomeUnknown, o.err, "%s was refused and could not be undone at once", en.rec.Name)
@@ -128,6 +128,29 @@ func (e *Engine) takeBack(ctx context.Context, en *entry, o outcome) error {
 	}
 	e.replaceRecord(en, rec)
 	return o.err
+}
+
+// restore makes the data plane what it was before the intent. When all that was done is known, exactly
+// that is undone; else everything that the intent could have made is compared with what is there.
+func (e *Engine) restore(ctx context.Context, en *entry, o outcome) error {
+	if !o.continued {
+		return e.undo(ctx, o.done)
+	}
+	if err := e.observe(ctx); err != nil {
+		return err
+	}
+	before := entry{obsolete: en.objects, rec: en.rec.With(func(r *resource.Record) { r.State = resource.StateDeleting })}
+	if en.rec.State == resource.StateUpdating {
+		before = entry{rec: en.rec, objects: en.obsolete, obsolete: en.objects}
+	}
+	e.mu.RLock()
+	changes, err := e.due(&before, nil)
+	e.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	p := plan([][]change{changes}, true)
+	return judge(p.steps, e.apply(ctx, p.steps), true).err
 }
 
 // replaceRecord puts a settled record in the place of an intent.

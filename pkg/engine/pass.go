@@ -156,7 +156,7 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) {
 		results[owner] = append(results[owner], errs[i])
 	}
 	for i, j := range jobs {
-		o := judge(steps[i], results[i])
+		o := judge(steps[i], results[i], true)
 		if again(j.en.rec.State, o) {
 			e.postpone(j.en, o.err)
 		} else if err := e.conclude(ctx, j.en, o); err != nil {
