@@ -219,5 +219,16 @@ func (c *Client) Start(ctx context.Context, method string, params, result any) *
 	return p
 }
 
+// Disconnect ends the present connection, if there is one, as if it had been lost by that cause; Run
+// makes the next one.
+func (c *Client) Disconnect(cause error) {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil {
+		conn.end(cause)
+	}
+}
+
 // address returns where the server is, in the form of the command line.
 func (c *Client) address() string { return c.cfg.Network + "://" + c.cfg.Address }

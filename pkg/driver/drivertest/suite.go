@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package drivertest holds the suite that every driver passes. It works on a real data plane with
+// real objects: what a driver promises in package driver is seen through the driver's own methods.
+package drivertest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+)
+
+// DataPlane is a data plane that was started for one test, with the driver under test.
+type DataPlane struct {
+	// Driver runs until the end of the test.
+	Driver driver.Driver
+	// Kill ends the data plane at once. Start starts it again; it then holds nothing.
+	Kill, Start func()
+	// Freeze makes the data plane stop answering, connections kept, until Thaw.
+	Freeze, Thaw func()
+	// Dir is a directory in which the data plane can open files.
+	Dir string
+}
+
+// Suite says what is tested.
+type Suite struct {
+	// New starts a data plane that holds nothing, with a driver that runs until the test ends. It may
+	// be called more than once in a test.
+	New func(t *testing.T) *DataPlane
+	// Remote says that the data plane can attach remote controllers over TCP.
+	Remote bool
+}
+
+// Run runs the whole suite.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	tests := map[string]func(*testing.T, Suite){
+		"Bdevs":          testBdevs,
+		"BdevRefusals":   testBdevRefusals,
+		"BdevUpdates":    testBdevUpdates,
+		"Subsystems":     testSubsystems,
+		"TargetRefusals": testTargetRefusals,
+		"TargetUpdates":  testTargetUpdates,
+		"Batches":        testBatches,
+		"ManyDisks":      testManyDisks,
+		"Restart":        testRestart,
+		"Freeze":         testFreeze,
+		"Changes":        testChanges,
+		"BdevStats":      testBdevStats,
+		"ConnectedHosts": testConnectedHosts,
+	}
+	if s.Remote {
+		tests["Paths"] = testPaths
+		tests["PathRefusals"] = testPathRefusals
+		tests["TwinPaths"] = testTwinPaths
+		tests["NSIDReuse"] = testNSIDReuse
+		tests["PathStats"] = testPathStats
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+// patience bounds every wait.
+const patience = 30 * time.Second
+
+// bench is a data plane at work in a test.
+type bench struct {
+	*DataPlane
+	t *testing.T
+}
+
+// bench starts a data plane and waits for the connection.
+func (s Suite) bench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{DataPlane: s.New(t), t: t}
+	b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+	return b
+}
+
+// eventually polls until what is expected is true.
+func (b *bench) eventually(what string, expected func() bool) {
+	b.t.Helper()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for !expected() {
+		select {
+		case <-end.C:
+			b.t.Fatalf("it never came true that %s", what)
+		case <-b.t.Context().Done():
+			b.t.Fatalf("the test ended before it came true that %s", what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// do carries out one step.
+func (b *bench) do(op driver.Op, o driver.Object) error {
+	return b.apply(driver.Step{Op: op, Object: o})[0]
+}
+
+// apply carries out a batch.
+func (b *bench) apply(steps ...driver.Step) []error {
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	return b.Driver.Apply(ctx, steps)
+}
+
+// must carries out one step that succeeds.
+func (b *bench) must(op driver.Op, o driver.Object) {
+	b.t.Helper()
+	if err := b.do(op, o); err != nil {
+		b.t.Fatalf("%s %s: %v", op, o.Key(), err)
+	}
+}
+
+// refused carries out a step that fails with that class. The error names every one of words.
+func (b *bench) refused(class errdefs.Class, step driver.Step, words ...string) {
+	b.t.Helper()
+	err := b.apply(step)[0]
+	if got := errdefs.ClassOf(err); got != class {
+		b.t.Errorf("%s %s: class %q, want %q: %v", step.Op, step.Object.Key(), got, class, err)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			b.t.Errorf("%s %s: the error does not name %q: %v", step.Op, step.Object.Key(), w, err)
+		}
+	}
+}
+
+// observe returns everything.
+func (b *bench) observe() map[driver.Key]driver.Object {
+	b.t.Helper()
+	o, err := b.Driver.Observe(b.t.Context())
+	if err != nil {
+		b.t.Fatalf("observe: %v", err)
+	}
+	return o.Objects
+}
+
+// serves checks that what is there serves as each of the wanted objects.
+func (b *bench) serves(wanted ...driver.Object) {
+	b.t.Helper()
+	there := b.observe()
+	for _, w := range wanted {
+		o := there[w.Key()]
+		if o == nil {
+			b.t.Errorf("%s is not there", w.Key())
+			continue
+		}
+		if d := w.Differences(o); len(d) > 0 {
+			b.t.Errorf("%s differs in %v: %+v", w.Key(), d, o)
+		}
+	}
+}
+
+// lacks checks that none of the objects is there.
+func (b *bench) lacks(unwanted ...driver.Object) {
+	b.t.Helper()
+	there := b.observe()
+	for _, u := range unwanted {
+		if o := there[u.Key()]; o != nil {
+			b.t.Errorf("%s is there: %+v", u.Key(), o)
+		}
+	}
+}
+
+// malloc returns a bdev of 4 MiB.
+func malloc(name string) *driver.Bdev {
+	return &driver.Bdev{Name: name, Kind: driver.BdevMalloc, BlockSizeBytes: 512, Blocks: 8192, UUID: uuid.NewString()}
+}
+
+// null returns a bdev of 16 MiB without memory.
+func null(name string) *driver.Bdev {
+	return &driver.Bdev{Name: name, Kind: driver.BdevNull, BlockSizeBytes: 4096, Blocks: 4096, UUID: uuid.NewString()}
+}
+
+// subsystem returns a subsystem that lets every host in.
+func subsystem(name string) *driver.Subsystem {
+	return &driver.Subsystem{
+		NQN: "nqn.2026-01.org.example:" + name, SerialNumber: "SN" + name, ModelNumber: "a model",
+		MaxNamespaces: 16, AllowAnyHost: true,
+	}
+}
+
+// namespace returns a namespace with identifiers of its own.
+func namespace(s *driver.Subsystem, nsid uint32, b *driver.Bdev) *driver.Namespace {
+	id := uuid.NewString()
+	return &driver.Namespace{
+		Subsystem: s.NQN, NSID: nsid, Bdev: b.Name, UUID: id, NGUID: strings.ReplaceAll(id, "-", ""),
+		EUI64: fmt.Sprintf("%016x", nsid),
+	}
+}

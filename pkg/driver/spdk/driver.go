@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package spdk drives an SPDK target, or anything that answers as one, through its JSON-RPC.
+//
+// One connection is kept and everything is pipelined on it. SPDK's refusals rarely say what is
+// wrong, so after a refusal the driver looks at what is there and decides from that.
+package spdk
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
+)
+
+// Config says which SPDK to drive.
+type Config struct {
+	// Network is "unix" or "tcp", Address the socket's path or host:port. Required.
+	Network, Address string
+	// Log takes changes of state. Required. Parameters of calls are never logged.
+	Log *slog.Logger
+	// MinBackoff and MaxBackoff bound the pause between attempts to connect; 0 is the client's own.
+	MinBackoff, MaxBackoff time.Duration
+	// ObserveCall is told of every call to SPDK that has ended. May be nil; safe for concurrent use.
+	ObserveCall func(method string, took time.Duration, err error)
+}
+
+// Driver drives one SPDK. It implements [driver.Driver], [driver.Statter], [driver.Resetter] and
+// [driver.HostCounter].
+type Driver struct {
+	log      *slog.Logger
+	client   *spdkrpc.Client
+	events   *mailbox
+	attaches *keyedLock // one at a time per connection and, where needed, controller
+	removed  *removals  // namespaces whose ids must rest before they are used again
+	leftover *group     // attaches whose callers have given up
+
+	mu      sync.Mutex
+	status  driver.Status // guarded by mu
+	session session       // guarded by mu
+}
+
+var (
+	_ driver.Driver      = (*Driver)(nil)
+	_ driver.Statter     = (*Driver)(nil)
+	_ driver.Resetter    = (*Driver)(nil)
+	_ driver.HostCounter = (*Driver)(nil)
+)
+
+// New returns a driver that does nothing until Run runs, or InvalidArgument if the configuration is
+// not whole.
+func New(cfg Config) (*Driver, error) {
+	if cfg.Log == nil {
+		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: Log is missing")
+	}
+	d := &Driver{
+		log: cfg.Log, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
+	}
+	d.status.Err = errdefs.New(errdefs.Unavailable, "no connection to %s://%s has been tried yet", cfg.Network, cfg.Address)
+	client, err := spdkrpc.NewClient(spdkrpc.ClientConfig{
+		Network: cfg.Network, Address: cfg.Address, Log: cfg.Log,
+		MinBackoff: cfg.MinBackoff, MaxBackoff: cfg.MaxBackoff,
+		OnUp: d.hello, OnReady: d.up, OnDown: d.down, Observe: cfg.ObserveCall,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("spdk driver: %w", err)
+	}
+	d.client = client
+	return d, nil
+}
+
+// Run implements [driver.Driver].
+func (d *Driver) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	work.Go(func() { d.events.pump(ctx) })
+	work.Go(func() { d.watch(ctx) })
+	err := d.client.Run(ctx)
+	cancel()
+	work.Wait()
+	d.leftover.close()
+	if err != nil {
+		return fmt.Errorf("spdk driver: %w", err)
+	}
+	return nil
+}
+
+// Events implements [driver.Driver].
+func (d *Driver) Events() <-chan driver.Event { return d.events.out }
+
+// Status implements [driver.Driver].
+func (d *Driver) Status() driver.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}

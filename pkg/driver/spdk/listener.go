@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spdk
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
+)
+
+// inCapsuleBytes is how much data a write command of a TCP host carries with it. SPDK's own 4 KiB
+// makes every 8 KiB database page wait for a round trip more; this costs 1 MiB a queue.
+const inCapsuleBytes = 8192
+
+func listenAddress(a driver.Address) spdkrpc.NvmfListen {
+	return spdkrpc.NvmfListen{
+		Trtype: string(a.Transport), Adrfam: string(family(a)), Traddr: a.Traddr, Trsvcid: a.Trsvcid,
+	}
+}
+
+// family returns the address family, taken from the address if it is not given: SPDK needs it.
+func family(a driver.Address) driver.Family {
+	ip, err := netip.ParseAddr(a.Traddr)
+	switch {
+	case a.Family != "" || err != nil:
+		return a.Family
+	case ip.Is4():
+		return driver.FamilyIPv4
+	}
+	return driver.FamilyIPv6
+}
+
+func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *driver.Listener) error {
+	if err := d.ensureTransport(ctx, l.Address.Transport); err != nil {
+		return err
+	}
+	const method = "nvmf_subsystem_add_listener"
+	err := spdkrpc.NvmfAddListener{NQN: l.Subsystem, ListenAddress: listenAddress(l.Address)}.Do(ctx, d.client)
+	if err == nil {
+		return nil
+	}
+	if settled(err) {
+		return plain(method, err, "listen on %s for subsystem %s", l.Address, l.Subsystem)
+	}
+	there, _, lookErr := d.within(ctx, l.Subsystem, l.Key(), method, err)
+	switch {
+	case lookErr != nil:
+		return lookErr
+	case there != nil:
+		return exists(step, there, method, err)
+	}
+	ip, parseErr := netip.ParseAddr(l.Address.Traddr)
+	if parseErr != nil || ip.Is4() != (family(l.Address) == driver.FamilyIPv4) {
+		return refuse(errdefs.InvalidArgument, method, err,
+			"listen on %s: the address must be a numeric one of family %s", l.Address, family(l.Address))
+	}
+	return refuse(errdefs.FailedPrecondition, method, err,
+		"listen on %s for subsystem %s: the address must be one of the card's own, and the port free", l.Address, l.Subsystem)
+}
+
+func (d *Driver) deleteListener(ctx context.Context, l *driver.Listener) error {
+	err := spdkrpc.NvmfRemoveListener{NQN: l.Subsystem, ListenAddress: listenAddress(l.Address)}.Do(ctx, d.client)
+	return d.gone(ctx, l.Subsystem, l.Key(), "nvmf_subsystem_remove_listener", err)
+}
+
+// transports remembers which transports exist in one SPDK process; they cannot be taken away.
+type transports struct {
+	turn  chan struct{} // cap 1: holds an element while somebody looks or creates
+	known map[driver.Transport]bool
+}
+
+func newTransports() *transports {
+	return &transports{turn: make(chan struct{}, 1), known: make(map[driver.Transport]bool)}
+}
+
+// ensureTransport makes the transport if it does not exist, once however many ask.
+func (d *Driver) ensureTransport(ctx context.Context, transport driver.Transport) error {
+	sess, _ := d.now()
+	t := sess.transports
+	if t == nil {
+		t = newTransports() // there has been no connection: the call will say so
+	}
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return stopped(ctx)
+	}
+	if t.known[transport] {
+		return nil
+	}
+	there, err := spdkrpc.GetNvmfTransports(ctx, d.client)
+	if err != nil {
+		return plain("nvmf_get_transports", err, "look for transport %s", transport)
+	}
+	for _, one := range there {
+		t.known[driver.Transport(strings.ToUpper(one.Trtype))] = true
+	}
+	if t.known[transport] {
+		return nil
+	}
+	params := spdkrpc.NvmfCreateTransport{Trtype: string(transport)}
+	if transport == driver.TransportTCP {
+		params.InCapsuleDataSize = inCapsuleBytes
+	}
+	const method = "nvmf_create_transport"
+	err = params.Do(ctx, d.client)
+	switch r := spdkrpc.Refusal(err); {
+	case err == nil:
+		d.log.Info("transport created", "transport", string(transport))
+	case r == nil || r.Code == spdkrpc.CodeMethodNotFound:
+		return plain(method, err, "create transport %s", transport)
+	case strings.Contains(r.Message, "already exists"):
+		// Made by somebody else a moment ago. If the text should change, the next attempt finds it.
+	case r.Code == spdkrpc.CodeInvalidParams:
+		return refuse(errdefs.Unimplemented, method, err, "transport %s: this data plane was built without it", transport)
+	default:
+		return refuse(errdefs.FailedPrecondition, method, err,
+			"transport %s cannot be created: is there a device for it, and memory?", transport)
+	}
+	t.known[transport] = true
+	return nil
+}
