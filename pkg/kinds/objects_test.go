@@ -117,3 +117,10 @@ func TestEUI64KeepsItsBits(t *testing.T) {
 		}
 	}
 }
+
+func TestRemoteNamespaceIsABdevWithoutAMessage(t *testing.T) {
+	// The bridge has no record of it, so a reference to it is all that there is.
+	if b := all(t)["nvmeRemoteNamespace"].Bdev("nvmeRemoteControllers/storage-1/nvmeRemoteNamespaces/storage-1n1", nil); b != "storage-1n1" {
+		t.Errorf("got %q", b)
+	}
+}

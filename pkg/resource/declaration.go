@@ -103,8 +103,13 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 	return k, nil
 }
 
-// as returns m with its own type. It can only fail by a mistake in this program.
+// as returns m with its own type, and the nil of that type for nil: resources of derived kinds have
+// a name and no message. It can only fail by a mistake in this program.
 func as[M proto.Message](m proto.Message) M {
+	if m == nil {
+		var none M
+		return none
+	}
 	typed, ok := m.(M)
 	if !ok {
 		var want M
