@@ -54,7 +54,7 @@ var rooms = []room{
 	{"pkg/nvmf/target", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the target serves any block device and knows no RPC"},
 	{"pkg/nvmf/host", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the initiator yields block devices and knows no RPC"},
 	{"pkg/vhost", dataPlane, "pkg/bdev pkg/errdefs", "as the NVMe target, for virtio"},
-	{"pkg/dataplane", dataPlane, "pkg/bdev pkg/nvmf/target pkg/nvmf/host pkg/vhost pkg/jsonrpc pkg/errdefs pkg/secret", "SPDK's methods served over the four engines"},
+	{"pkg/dataplane", dataPlane, "pkg/bdev pkg/nvmf/target pkg/nvmf/host pkg/vhost pkg/nvme pkg/jsonrpc pkg/errdefs pkg/secret", "SPDK's methods served over the four engines; pkg/nvme for the words in parameters and answers"},
 
 	{"pkg/driver", controlPlane, "pkg/errdefs pkg/secret", "what any card can hold; no card by name"},
 	{"pkg/driver/drivertest", controlPlane, "pkg/driver pkg/errdefs pkg/secret", "the suite sees the interface only"},
@@ -68,7 +68,7 @@ var rooms = []room{
 	{"pkg/engine", controlPlane, "pkg/resource pkg/store pkg/driver pkg/errdefs pkg/secret", "one mechanism for all kinds, stores and cards; none by name"},
 
 	{"proto", face, "", "generated messages of our own API"},
-	{"pkg/api", face, "pkg/engine pkg/resource pkg/errdefs proto", "handlers are driven by descriptors; a kind, store or card is never named"},
+	{"pkg/api", face, "pkg/engine pkg/resource pkg/driver pkg/errdefs proto", "handlers are driven by descriptors; a kind, store or card is never named; pkg/driver for the type of the counters"},
 	{"pkg/server", face, "pkg/api pkg/tlsconf pkg/telemetry pkg/errdefs pkg/errdefs/errgrpc proto", "listeners and interceptors around the API"},
 	{"pkg/csi", face, "pkg/tlsconf pkg/telemetry pkg/errdefs pkg/errdefs/errgrpc proto", "a client of the API like any other"},
 
