@@ -74,33 +74,38 @@ func Check(writes []store.Write) error {
 	total := 0
 	names := make(map[string]struct{}, len(writes))
 	for _, w := range writes {
-		if w.Name == "" || !utf8.ValidString(w.Name) {
-			return errdefs.New(errdefs.InvalidArgument, "document name %q: expected UTF-8 that is not empty", w.Name)
-		}
-		if len(w.Name) > store.MaxNameBytes {
-			return errdefs.New(errdefs.ResourceExhausted, "document name %.40q…: %d bytes, at most %d are possible", w.Name, len(w.Name), store.MaxNameBytes)
-		}
 		if _, twice := names[w.Name]; twice {
 			return errdefs.New(errdefs.Internal, "document %q comes twice in one commit", w.Name)
 		}
 		names[w.Name] = struct{}{}
+		if w.Delete && w.Base == 0 {
+			return errdefs.New(errdefs.Internal, "document %q: a deletion needs the revision it is based on", w.Name)
+		}
 		if w.Delete {
-			if w.Base == 0 {
-				return errdefs.New(errdefs.Internal, "document %q: a deletion needs the revision it is based on", w.Name)
-			}
-			continue
+			w.Document = store.Document{Name: w.Name, Body: []byte("{}")}
 		}
-		if len(w.Body) > store.MaxDocumentBytes || len(w.Sealed) > store.MaxDocumentBytes {
-			return errdefs.New(errdefs.ResourceExhausted, "document %q: %d bytes of body and %d of secrets, at most %d are possible each",
-				w.Name, len(w.Body), len(w.Sealed), store.MaxDocumentBytes)
-		}
-		if !json.Valid(w.Body) {
-			return errdefs.New(errdefs.Internal, "document %q: the body is not JSON", w.Name)
+		if err := checkDocument(w.Document); err != nil {
+			return err
 		}
 		total += len(w.Name) + len(w.Body) + len(w.Sealed)
 	}
 	if total > store.MaxCommitBytes {
 		return errdefs.New(errdefs.ResourceExhausted, "commit of %d documents: %d bytes, at most %d are possible", len(writes), total, store.MaxCommitBytes)
+	}
+	return nil
+}
+
+func checkDocument(d store.Document) error {
+	switch {
+	case d.Name == "" || !utf8.ValidString(d.Name):
+		return errdefs.New(errdefs.InvalidArgument, "document name %q: expected UTF-8 that is not empty", d.Name)
+	case len(d.Name) > store.MaxNameBytes:
+		return errdefs.New(errdefs.ResourceExhausted, "document name %.40q…: %d bytes, at most %d are possible", d.Name, len(d.Name), store.MaxNameBytes)
+	case len(d.Body) > store.MaxDocumentBytes || len(d.Sealed) > store.MaxDocumentBytes:
+		return errdefs.New(errdefs.ResourceExhausted, "document %q: %d bytes of body and %d of secrets, at most %d are possible each",
+			d.Name, len(d.Body), len(d.Sealed), store.MaxDocumentBytes)
+	case !json.Valid(d.Body):
+		return errdefs.New(errdefs.Internal, "document %q: the body is not JSON", d.Name)
 	}
 	return nil
 }
@@ -152,14 +157,15 @@ func Migrate(schema store.Schema, from int, documents []store.Document) ([]store
 		}
 		SortDocuments(documents)
 	}
-	writes := make([]store.Write, 0, len(documents))
 	for _, d := range documents {
 		if d.Revision == 0 {
 			return nil, errdefs.New(errdefs.Internal, "migrate the store: document %q came out without a revision", d.Name)
 		}
-		writes = append(writes, store.Write{Document: d})
+		if err := checkDocument(d); err != nil {
+			return nil, fmt.Errorf("migrate the store: %w", err)
+		}
 	}
-	return documents, Check(writes)
+	return documents, nil
 }
 
 // SortDocuments puts documents in the order of their names, by bytes.

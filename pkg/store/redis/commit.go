@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/internal/layout"
+)
+
+// Commit is that of store.Store.
+func (s *Store) Commit(ctx context.Context, writes []store.Write) ([]uint64, error) {
+	return s.commit(ctx, "", writes)
+}
+
+// commit runs the script, a second time only if the first found that the format must be written.
+func (s *Store) commit(ctx context.Context, fence string, writes []store.Write) ([]uint64, error) {
+	if err := layout.Check(writes); err != nil {
+		return nil, err
+	}
+	args := commitArgs(s.format, fence, writes)
+	run := s.run
+	if s.waitAOF.Load() {
+		run = s.runSynced
+	}
+	answer, err := run(ctx, "commit", s.scripts.commit, s.keys, args)
+	if err == nil && answer[0] == "format" {
+		if err = s.prepare(ctx); err == nil {
+			answer, err = run(ctx, "commit", s.scripts.commit, s.keys, args)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.committed(answer, fence, len(writes))
+}
+
+func commitArgs(format, fence string, writes []store.Write) []any {
+	args := make([]any, 0, 2+5*len(writes))
+	args = append(args, format, fence)
+	for _, w := range writes {
+		kind := "plain"
+		switch {
+		case w.Delete:
+			kind, w.Body, w.Sealed = "delete", nil, nil
+		case w.Sealed != nil:
+			kind = "sealed"
+		}
+		args = append(args, w.Name, strconv.FormatUint(w.Base, 10), kind, w.Body, w.Sealed)
+	}
+	return args
+}
+
+// committed reads the answer of the script.
+func (s *Store) committed(answer []string, fence string, n int) ([]uint64, error) {
+	number := func(i int) uint64 {
+		v, _ := strconv.ParseUint(answer[i], 10, 64) // the script made it a number
+		return v
+	}
+	switch {
+	case answer[0] == "ok" && len(answer) == 2:
+		first := number(1)
+		revisions := make([]uint64, n)
+		for i := range revisions {
+			revisions[i] = first + uint64(i)
+		}
+		return revisions, nil
+	case answer[0] == "conflict" && len(answer) == 4:
+		return nil, layout.Conflict(answer[1], number(2), number(3))
+	case answer[0] == "fenced" && len(answer) == 3:
+		token, _ := strconv.ParseUint(fence, 10, 64)
+		return nil, layout.Fenced(token, answer[1], answer[2])
+	case answer[0] == "unreadable" && len(answer) == 2:
+		return nil, errdefs.New(errdefs.Internal, "%s: the value of document %q is not {\"revision\":…,\"body\":…}: mend it by hand", s.where, answer[1])
+	case answer[0] == "format" && len(answer) == 2:
+		return nil, errdefs.New(errdefs.Unavailable, "%s: the format changed to %q at the same time", s.where, answer[1])
+	}
+	return nil, errdefs.New(errdefs.OutcomeUnknown, "%s: commit: unexpected answer %.200q", s.where, answer)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package redis keeps a store in Redis: a single server, one behind Sentinel, or a Cluster. A commit
+// is one script, so one round trip. It needs Redis 5 or newer.
+package redis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/internal/layout"
+)
+
+// Bounds and defaults of the connections.
+const (
+	defaultTimeout = 5 * time.Second
+	// poolSize bounds the connections, and so the commits that wait for one sync of the server.
+	poolSize = 64
+)
+
+// Config says which Redis and which part of it to use.
+type Config struct {
+	// URL says where the server is; see [ParseURL] for its forms. Required.
+	URL string
+	// Instance names the bridge; instances in one Redis do not see each other. Required, without
+	// braces.
+	Instance string
+	// Schema is the format of this build.
+	Schema store.Schema
+	// Timeout bounds each step (connect, send, wait for the answer) of a call, besides the caller's
+	// deadline. 0 means 5 s.
+	Timeout time.Duration
+}
+
+// Store is a store in Redis.
+type Store struct {
+	client goredis.UniversalClient
+	where  string // for errors: address and instance, no password
+	keys   []string
+	schema store.Schema
+	format string
+	limit  time.Duration
+
+	scripts scripts
+	// waitAOF is set when each commit must ask the server to sync; see Durability.
+	waitAOF atomic.Bool
+}
+
+var _ store.LeasedStore = (*Store)(nil)
+
+// New prepares a store. It does not connect: a server that is away shows as Unavailable in the first
+// call, and is used as soon as it is there.
+func New(cfg Config) (*Store, error) {
+	if cfg.Instance == "" || strings.ContainsAny(cfg.Instance, "{}") {
+		return nil, errdefs.New(errdefs.InvalidArgument, "instance %q: expected a name without braces", cfg.Instance)
+	}
+	target, err := ParseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	s := &Store{
+		where:  "redis " + target.String() + ", instance " + cfg.Instance,
+		schema: cfg.Schema, format: strconv.Itoa(cfg.Schema.Format()), limit: cfg.Timeout, scripts: newScripts(),
+	}
+	for _, name := range []string{layout.Meta, layout.Documents, layout.Sealed, layout.Lease} {
+		s.keys = append(s.keys, "opi-bridge:{"+cfg.Instance+"}:"+name)
+	}
+	d, err := newDialer(target, cfg.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	s.client = goredis.NewUniversalClient(&goredis.UniversalOptions{
+		Addrs: target.addrs, DB: target.db, MasterName: target.master, IsClusterMode: target.cluster,
+		Dialer: d.dial, CredentialsProviderContext: target.credentials,
+		SentinelUsername: target.sentinelUser, SentinelPassword: target.sentinelPassword.RevealString(),
+		Protocol: 2, ClientName: "opi-bridge", DisableIdentity: true,
+		// A command whose answer was lost may have been done: nothing is sent twice.
+		MaxRetries: -1, DialerRetries: 1,
+		DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, PoolTimeout: cfg.Timeout,
+		ContextTimeoutEnabled: true, PoolSize: poolSize, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	return s, nil
+}
+
+// LogTo sends what the Redis driver has to say about connections to log, at level Debug. The driver
+// has one log for the whole process, so this is for main; by default it writes to standard error.
+func LogTo(log *slog.Logger) { goredis.SetLogger(driverLog{log}) }
+
+type driverLog struct{ log *slog.Logger }
+
+// Printf is what the driver calls.
+func (d driverLog) Printf(ctx context.Context, _ string, args ...any) {
+	var errs []error
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			errs = append(errs, err)
+		}
+	}
+	d.log.DebugContext(ctx, "redis driver reports", "err", errors.Join(errs...))
+}
+
+// Load is that of store.Store.
+func (s *Store) Load(ctx context.Context) ([]store.Document, error) {
+	snap, err := s.snapshot(ctx)
+	if err == nil && snap.format != s.format {
+		if err = s.prepare(ctx); err == nil {
+			snap, err = s.snapshot(ctx)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if snap.format != s.format {
+		return nil, errdefs.New(errdefs.Unavailable, "%s: the format changed to %q while it was read", s.where, snap.format)
+	}
+	return snap.documents, nil
+}
+
+// snapshot is what the store holds at one moment.
+type snapshot struct {
+	format, writtenBy, revision string
+	documents                   []store.Document
+}
+
+// snapshot reads everything in one transaction. Of a newer format it returns no documents, for it may
+// not be able to read them.
+func (s *Store) snapshot(ctx context.Context) (snapshot, error) {
+	var meta, docs, sealed *goredis.MapStringStringCmd
+	err := s.do(ctx, "load", errdefs.Unavailable, func() error {
+		_, err := s.client.TxPipelined(ctx, func(p goredis.Pipeliner) error {
+			meta, docs, sealed = p.HGetAll(ctx, s.keys[0]), p.HGetAll(ctx, s.keys[1]), p.HGetAll(ctx, s.keys[2])
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return snapshot{}, err
+	}
+	m := meta.Val()
+	out := snapshot{format: m[layout.Format], writtenBy: m[layout.WrittenBy], revision: m[layout.Revision]}
+	if n, err := strconv.Atoi(out.format); err == nil && n > s.schema.Format() {
+		return out, nil
+	}
+	out.documents = make([]store.Document, 0, len(docs.Val()))
+	for name, value := range docs.Val() {
+		revision, body, err := layout.Decode([]byte(value))
+		if err != nil {
+			return snapshot{}, errdefs.Wrap(errdefs.Internal, err, "%s: document %q", s.where, name)
+		}
+		d := store.Document{Name: name, Revision: revision, Body: body}
+		if secrets, ok := sealed.Val()[name]; ok {
+			d.Sealed = []byte(secrets)
+		}
+		out.documents = append(out.documents, d)
+	}
+	layout.SortDocuments(out.documents)
+	return out, nil
+}
+
+// Close ends all connections.
+func (s *Store) Close() error {
+	if err := s.client.Close(); err != nil && !errors.Is(err, goredis.ErrClosed) {
+		return errdefs.Wrap(errdefs.Internal, err, "close %s", s.where)
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+)
+
+// The scripts; each says what it takes and gives.
+var (
+	//go:embed commit.lua
+	commitLua string
+	//go:embed format.lua
+	formatLua string
+	//go:embed lease.lua
+	leaseLua string
+)
+
+// scripts are the scripts with their digests.
+type scripts struct{ commit, format, lease *goredis.Script }
+
+func newScripts() scripts {
+	return scripts{goredis.NewScript(commitLua), goredis.NewScript(formatLua), goredis.NewScript(leaseLua)}
+}
+
+// run runs a script by its digest, or whole where the server does not know it, as after a restart,
+// and returns the texts of its answer. An answer that is lost is OutcomeUnknown.
+func (s *Store) run(ctx context.Context, op string, script *goredis.Script, keys []string, args []any) ([]string, error) {
+	var out []string
+	err := s.do(ctx, op, errdefs.OutcomeUnknown, func() (err error) {
+		out, err = script.Run(ctx, s.client, keys, args...).StringSlice()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, errdefs.New(errdefs.OutcomeUnknown, "%s: %s: the script gave an empty answer", s.where, op)
+	}
+	return out, nil
+}
+
+// runSynced is run, followed on the same connection by WAITAOF: the answer of the script counts only
+// when the server says that what it wrote is on its disk.
+func (s *Store) runSynced(ctx context.Context, op string, script *goredis.Script, keys []string, args []any) ([]string, error) {
+	var result *goredis.Cmd
+	err := s.do(ctx, op, errdefs.OutcomeUnknown, func() error {
+		for _, queue := range []func(goredis.Pipeliner) *goredis.Cmd{
+			func(p goredis.Pipeliner) *goredis.Cmd { return script.EvalSha(ctx, p, keys, args...) },
+			func(p goredis.Pipeliner) *goredis.Cmd { return script.Eval(ctx, p, keys, args...) },
+		} {
+			var synced *goredis.Cmd
+			_, _ = s.client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command has its own error
+				result = queue(p)
+				synced = p.Do(ctx, waitAOFArgs(s.limit)...)
+				return nil
+			})
+			if goredis.HasErrorPrefix(result.Err(), "NOSCRIPT") {
+				continue
+			}
+			if result.Err() != nil {
+				return result.Err()
+			}
+			counts, err := synced.Int64Slice()
+			return notSynced(counts, err)
+		}
+		return result.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result.StringSlice()
+}
+
+// errNotSynced says that a commit was done, and is perhaps not on disk.
+var errNotSynced = errors.New("written, but the server did not say in time that it is on its disk")
+
+// notSynced judges the answer of WAITAOF: how many servers have synced, this one and replicas.
+func notSynced(counts []int64, err error) error {
+	if err == nil && len(counts) > 0 && counts[0] >= 1 {
+		return nil
+	}
+	// Not wrapped: a refusal of WAITAOF must not look like one of the commit.
+	if err != nil {
+		return errors.Join(errNotSynced, errors.New(err.Error()))
+	}
+	return errNotSynced
+}
