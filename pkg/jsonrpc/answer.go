@@ -57,11 +57,14 @@ func toASCII(src []byte) []byte {
 	}
 	dst := append(make([]byte, 0, len(src)*2), src[:i]...)
 	for i < len(src) {
+		if c := src[i]; c < 0x7f {
+			dst = append(dst, c)
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(src[i:])
 		i += n
 		switch {
-		case r < 0x7f:
-			dst = append(dst, byte(r))
 		case r < 0x10000:
 			dst = fmt.Appendf(dst, `\u%04X`, r)
 		default:

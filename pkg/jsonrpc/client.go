@@ -105,20 +105,19 @@ func (c *Client) Run(ctx context.Context) error {
 	pause := c.cfg.MinBackoff
 	last := ""
 	for {
-		born, up, err := c.session(ctx)
+		s := c.session(ctx)
 		if ctx.Err() != nil {
-			c.down(errStopped)
-			return nil
+			break
 		}
-		c.down(err)
+		c.down(s.ended)
 		switch {
-		case up:
-			c.cfg.Log.Warn("connection lost", "address", c.address(), "err", err)
-		case err.Error() != last:
-			c.cfg.Log.Warn("no connection", "address", c.address(), "err", err)
+		case s.up:
+			c.cfg.Log.Warn("connection lost", "address", c.address(), "err", s.ended)
+		case s.ended.Error() != last:
+			c.cfg.Log.Warn("no connection", "address", c.address(), "err", s.ended)
 		}
-		last = err.Error()
-		if up && time.Since(born) > c.cfg.MaxBackoff {
+		last = s.ended.Error()
+		if s.up && time.Since(s.born) > c.cfg.MaxBackoff {
 			pause = c.cfg.MinBackoff
 		}
 		// Between half of the pause and all of it, so that many clients do not come at once.
@@ -129,15 +128,23 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, c.cfg.MaxBackoff)
 	}
+	c.down(errStopped)
+	return nil
 }
 
-// session makes one connection and keeps it to its end. It reports whether calls were let through,
-// since when, and why the connection has ended.
-func (c *Client) session(ctx context.Context) (born time.Time, up bool, err error) {
+// session is what has become of one attempt to connect.
+type session struct {
+	up    bool      // calls were let through
+	born  time.Time // since when
+	ended error     // why they are not any more, or never were
+}
+
+// session makes one connection and keeps it to its end.
+func (c *Client) session(ctx context.Context) session {
 	dialer := net.Dialer{Timeout: c.cfg.DialTimeout}
 	nc, err := dialer.DialContext(ctx, c.cfg.Network, c.cfg.Address)
 	if err != nil {
-		return born, false, fmt.Errorf("connect: %w", err)
+		return session{ended: fmt.Errorf("connect: %w", err)}
 	}
 	conn := newClientConn(nc, c.cfg.MaxAnswerBytes)
 	var work sync.WaitGroup
@@ -153,7 +160,7 @@ func (c *Client) session(ctx context.Context) (born time.Time, up bool, err erro
 		if err := c.cfg.OnUp(hello, &Client{cfg: c.cfg, conn: conn}); err != nil {
 			err = fmt.Errorf("handshake: %w", err)
 			conn.end(err)
-			return born, false, err
+			return session{ended: err}
 		}
 	}
 	c.mu.Lock()
@@ -163,9 +170,9 @@ func (c *Client) session(ctx context.Context) (born time.Time, up bool, err erro
 	if c.cfg.OnReady != nil {
 		c.cfg.OnReady()
 	}
-	born = time.Now()
+	born := time.Now()
 	<-conn.ended
-	return born, true, conn.cause()
+	return session{up: true, born: born, ended: conn.cause()}
 }
 
 // down notes why there is no connection.

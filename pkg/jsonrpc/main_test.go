@@ -34,7 +34,7 @@ func methods() map[string]jsonrpc.Handler {
 		"bdev_get_bdevs": func(ctx context.Context, call *jsonrpc.Call) {
 			var params struct {
 				Name    string
-				Timeout time.Duration
+				Timeout int64 // ms
 			}
 			if call.Params[0] != '{' || json.Unmarshal(call.Params, &params) != nil || params.Timeout == 0 {
 				call.Fail(jsonrpc.CodeInternalError, "spdk_json_decode_object failed")
@@ -42,7 +42,7 @@ func methods() map[string]jsonrpc.Handler {
 			}
 			go func() {
 				select {
-				case <-time.After(params.Timeout * time.Millisecond):
+				case <-time.After(time.Duration(params.Timeout) * time.Millisecond):
 				case <-ctx.Done():
 				}
 				call.Fail(-110, "Connection timed out")

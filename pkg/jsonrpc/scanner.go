@@ -57,7 +57,7 @@ type scanner struct {
 // scan examines what buf holds beyond what earlier calls have seen.
 func (s *scanner) scan(buf []byte) verdict {
 	for s.pos < len(buf) && s.want != wantNothing && !s.broken {
-		ok, more := true, false
+		var ok, more bool
 		switch {
 		case s.quoted:
 			ok, more = s.text(buf)
@@ -132,7 +132,7 @@ func (s *scanner) token(buf []byte) (ok, more bool) {
 
 // literal takes true, false or null.
 func (s *scanner) literal(buf []byte) (ok, more bool) {
-	word := ""
+	var word string
 	switch buf[s.pos] {
 	case 't':
 		word = "true"

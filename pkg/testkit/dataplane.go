@@ -22,7 +22,6 @@ type DataPlaneServer struct {
 func BuildDataPlane(tb testing.TB) string {
 	tb.Helper()
 	program := filepath.Join(tb.TempDir(), "opi-dataplane")
-	//nolint:gosec // the argument is the test's own directory
 	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", program, "github.com/opi-bridge/opi-bridge/cmd/opi-dataplane")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("build opi-dataplane: %v\n%s", err, out)

@@ -5,6 +5,7 @@ package drivertest
 import (
 	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,9 +74,9 @@ func testSubsystems(t *testing.T, s Suite) {
 			t.Errorf("adopt %s: %v", o.Key(), err)
 		}
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		b.must(driver.Delete, all[i])
-		b.must(driver.Delete, all[i])
+	for _, o := range slices.Backward(all) {
+		b.must(driver.Delete, o)
+		b.must(driver.Delete, o)
 	}
 	b.lacks(all...)
 	for _, o := range all {
