@@ -77,6 +77,7 @@ func rootCommand() *cobra.Command {
 			return usagef("there is no command %q%s", args[0], hint)
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	s := &session{}
 	s.flags(root.PersistentFlags())

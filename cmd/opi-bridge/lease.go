@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+)
+
+// How long a bridge that has vanished keeps others out, and how the lease is looked after.
+const (
+	leaseTTL    = 10 * time.Second
+	renewEvery  = leaseTTL / 5
+	askEvery    = time.Minute // how durable the store is
+	retryEvery  = time.Second // to take the lease over, and to reach a store that is away
+	storeAnswer = 5 * time.Second
+)
+
+// tenure is a store that answers only while this process holds the lease of its instance, so that
+// one bridge at a time acts on a data plane. Before that every call is Unavailable: the engine waits
+// as it does for a store that is away, which makes this process a standby. Commits are fenced, so a
+// bridge that was replaced without noticing can write no more.
+type tenure struct {
+	inner  store.LeasedStore
+	holder string
+	log    *slog.Logger
+
+	decided chan struct{} // closed when the first attempt to get the lease has ended
+	once    sync.Once
+
+	mu      sync.RWMutex
+	current store.Store // guarded by mu: the fenced store, nil while the lease is not held
+	reason  error       // guarded by mu: why it is not held
+	durable string      // guarded by mu: what the store says about its durability, "" before it was asked
+}
+
+func newTenure(inner store.LeasedStore, holder string, log *slog.Logger) *tenure {
+	return &tenure{
+		inner: inner, holder: holder, log: log, decided: make(chan struct{}),
+		reason: errdefs.New(errdefs.Unavailable, "the lease has not been asked for yet"),
+	}
+}
+
+// Run gets the lease, however long that takes, and keeps it until ctx ends; then it gives it up. It
+// returns an error when another bridge has taken the lease over: this process must end then, because
+// its picture of the data plane is no longer the valid one.
+func (t *tenure) Run(ctx context.Context) error {
+	lease, ok := t.acquire(ctx)
+	if !ok {
+		return nil
+	}
+	tick, ask := time.NewTicker(renewEvery), time.NewTicker(askEvery)
+	defer tick.Stop()
+	defer ask.Stop()
+	t.askDurability(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return t.release(ctx, lease)
+		case <-ask.C:
+			t.askDurability(ctx)
+			continue
+		case <-tick.C:
+		}
+		err := t.bounded(ctx, func(ctx context.Context) error { return t.inner.Renew(ctx, lease) })
+		switch {
+		case errors.Is(err, errdefs.FailedPrecondition):
+			t.set(nil, err)
+			return errdefs.Wrap(errdefs.FailedPrecondition, err, "another bridge acts on this data plane now")
+		case err != nil:
+			// The store is away. Nobody can take the lease there either, so this bridge goes on.
+			t.log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))
+		}
+	}
+}
+
+// acquire tries until it has the lease, or ctx ends.
+func (t *tenure) acquire(ctx context.Context) (lease store.Lease, ok bool) {
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
+	for {
+		err := t.bounded(ctx, func(ctx context.Context) (err error) {
+			lease, err = t.inner.Acquire(ctx, t.holder, leaseTTL)
+			return err
+		})
+		if err == nil {
+			t.log.LogAttrs(ctx, slog.LevelInfo, "lease acquired", slog.String("holder", t.holder), slog.Uint64("token", lease.Token))
+			t.set(t.inner.WithFence(lease.Token), nil)
+			return lease, true
+		}
+		if t.waiting(err) {
+			t.log.LogAttrs(ctx, slog.LevelInfo, "waiting for the lease", slog.Any("err", err))
+		}
+		select {
+		case <-ctx.Done():
+			return store.Lease{}, false
+		case <-tick.C:
+		}
+	}
+}
+
+// askDurability asks the store how durable it is, and tells the log when the answer is a new one.
+func (t *tenure) askDurability(ctx context.Context) {
+	var d store.Durability
+	err := t.bounded(ctx, func(ctx context.Context) (err error) {
+		d, err = t.inner.Durability(ctx)
+		return err
+	})
+	if err != nil {
+		t.log.LogAttrs(ctx, slog.LevelDebug, "store not asked how durable it is", slog.Any("err", err))
+		return
+	}
+	t.mu.Lock()
+	news := t.durable != d.Explanation
+	t.durable = d.Explanation
+	t.mu.Unlock()
+	switch {
+	case news && d.OK:
+		t.log.LogAttrs(ctx, slog.LevelInfo, "store keeps acknowledged writes", slog.String("explanation", d.Explanation))
+	case news:
+		t.log.LogAttrs(ctx, slog.LevelWarn, "store may lose acknowledged writes", slog.String("level", string(d.Level)), slog.String("explanation", d.Explanation))
+	}
+}
+
+// state returns why the lease is not held, nil if it is, and what is known of the store's durability.
+func (t *tenure) state() (reason error, durability string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.reason, t.durable
+}
+
+// waiting notes why the lease is not held and says whether that is news.
+func (t *tenure) waiting(err error) bool {
+	if errors.Is(err, errdefs.FailedPrecondition) {
+		err = errdefs.Wrap(errdefs.Unavailable, err, "this bridge stands by")
+	}
+	t.mu.RLock()
+	news := t.reason == nil || t.reason.Error() != err.Error()
+	t.mu.RUnlock()
+	t.set(nil, err)
+	return news
+}
+
+func (t *tenure) set(current store.Store, reason error) {
+	t.mu.Lock()
+	t.current, t.reason = current, reason
+	t.mu.Unlock()
+	t.once.Do(func() { close(t.decided) })
+}
+
+func (t *tenure) release(ctx context.Context, lease store.Lease) error {
+	t.set(nil, errdefs.New(errdefs.Unavailable, "this bridge is ending"))
+	err := t.bounded(context.WithoutCancel(ctx), func(ctx context.Context) error { return t.inner.Release(ctx, lease) })
+	if err != nil {
+		t.log.LogAttrs(ctx, slog.LevelInfo, "lease not released, it runs out by itself", slog.Any("err", err))
+	}
+	return nil
+}
+
+// bounded calls f with a bound on its time.
+func (*tenure) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, storeAnswer)
+	defer cancel()
+	return f(ctx)
+}
+
+// use returns the store to use, once the first attempt to get the lease has ended.
+func (t *tenure) use(ctx context.Context) (store.Store, error) {
+	select {
+	case <-t.decided:
+	case <-ctx.Done():
+		return nil, errdefs.Wrap(errdefs.ClassOf(ctx.Err()), ctx.Err(), "waiting for the lease")
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.current, t.reason
+}
+
+// Load implements store.Store.
+func (t *tenure) Load(ctx context.Context) ([]store.Document, error) {
+	s, err := t.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Load(ctx)
+}
+
+// Commit implements store.Store.
+func (t *tenure) Commit(ctx context.Context, writes []store.Write) ([]uint64, error) {
+	s, err := t.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Commit(ctx, writes)
+}
+
+// Durability implements store.Store. It needs no lease, so it tells whether the store is there.
+func (t *tenure) Durability(ctx context.Context) (store.Durability, error) {
+	return t.inner.Durability(ctx)
+}
+
+// Close implements store.Store.
+func (t *tenure) Close() error { return t.inner.Close() }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/bolt"
+)
+
+func boltStore(t *testing.T) *bolt.Store {
+	t.Helper()
+	s, err := bolt.New(bolt.Config{URL: "bolt://" + filepath.Join(t.TempDir(), "state.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// running starts a tenure; end ends it and returns what Run returned.
+func running(t *testing.T, s store.LeasedStore, holder string) (_ *tenure, end func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	tn := newTenure(s, holder, slog.New(slog.DiscardHandler))
+	ended := make(chan error, 1)
+	go func() { ended <- tn.Run(ctx) }()
+	return tn, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// One of two bridges has the store; the other stands by, says whom it waits for, and takes over when
+// the first ends.
+func TestSecondBridgeStandsBy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := boltStore(t)
+		first, endFirst := running(t, shared, "card-a")
+		if _, err := first.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second, endSecond := running(t, shared, "card-b")
+		_, err := second.Load(t.Context())
+		if !errors.Is(err, errdefs.Unavailable) || errdefs.ClassOf(err) != errdefs.Unavailable || !strings.Contains(err.Error(), "card-a") {
+			t.Errorf("the second bridge: %v", err)
+		}
+		write := []store.Write{{Document: store.Document{Name: "a", Body: []byte("{}")}}}
+		if _, err := second.Commit(t.Context(), write); !errors.Is(err, errdefs.Unavailable) {
+			t.Errorf("the second bridge wrote: %v", err)
+		}
+		// Much later the first one still has it, because it renews.
+		time.Sleep(10 * leaseTTL) //nolint:forbidigo // the bubble's clock
+		if reason, _ := first.state(); reason != nil {
+			t.Errorf("the first bridge lost the lease: %v", reason)
+		}
+		if reason, _ := second.state(); reason == nil {
+			t.Error("both bridges have the lease")
+		}
+		if err := endFirst(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * retryEvery) //nolint:forbidigo // the bubble's clock
+		if _, err := second.Commit(t.Context(), write); err != nil {
+			t.Errorf("the second bridge, alone: %v", err)
+		}
+		if _, err := first.Commit(t.Context(), write); !errors.Is(err, errdefs.Unavailable) {
+			t.Errorf("the first bridge, after its end: %v", err)
+		}
+		if err := endSecond(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A bridge that was replaced ends, and cannot write any more even before it knows.
+func TestReplacedBridgeEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := boltStore(t)
+		old, endOld := running(t, shared, "card-a")
+		if _, err := old.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The same name again: as after a crash that the old process somehow survived.
+		replacement, endReplacement := running(t, shared, "card-a")
+		if _, err := replacement.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := old.Commit(t.Context(), []store.Write{{Document: store.Document{Name: "a", Body: []byte("{}")}}})
+		if !errors.Is(err, errdefs.FailedPrecondition) {
+			t.Errorf("the old bridge wrote: %v", err)
+		}
+		time.Sleep(leaseTTL) //nolint:forbidigo // the bubble's clock
+		if err := endOld(); !errors.Is(err, errdefs.FailedPrecondition) || !strings.Contains(err.Error(), "another bridge") {
+			t.Errorf("the old bridge ended with %v", err)
+		}
+		if err := endReplacement(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A caller that gives up while it is not known yet who has the lease is let go.
+func TestWaitingForTheLeaseHonoursTheContext(t *testing.T) {
+	t.Parallel()
+	tn := newTenure(boltStore(t), "card-a", slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tn.Load(ctx); !errors.Is(err, errdefs.Canceled) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/opi-bridge/opi-bridge/pkg/server"
+	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
+)
+
+// settings is everything that can be set from outside. Each field is one flag; the environment
+// variable and the key of the YAML file have the flag's name (see sources.go).
+type settings struct {
+	grpcListen, httpListen     string
+	insecure                   bool
+	tlsCert, tlsKey, tlsClient string
+
+	spdk, store, instance string
+	auditInterval         time.Duration
+
+	maxRequestBytes, maxInFlight int
+	maxPerSecond                 float64
+	drainTimeout                 time.Duration
+
+	logLevel, logFormat string
+	traceCollector      string
+	traceRatio          float64
+}
+
+// define adds a flag for each setting. What stands here is also the reference: --help prints it.
+func (s *settings) define(f *pflag.FlagSet) {
+	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:50051", "address for gRPC, host:port")
+	f.StringVar(&s.httpListen, "http-listen", "127.0.0.1:8082", "address for REST, /metrics, /healthz and /readyz, host:port; \"off\" for none")
+	f.BoolVar(&s.insecure, "insecure", false, "allow plain text on addresses that other machines can reach")
+	f.StringVar(&s.tlsCert, "tls-cert", "", "file with the server's certificate chain, PEM; turns on TLS")
+	f.StringVar(&s.tlsKey, "tls-key", "", "file with the server's private key, PEM")
+	f.StringVar(&s.tlsClient, "tls-client-ca", "", "file with the CAs of clients, PEM; clients must then show a certificate (mTLS)")
+
+	f.StringVar(&s.spdk, "spdk", "unix:///var/tmp/spdk.sock", "the data plane's JSON-RPC: unix:///path or tcp://host:port")
+	f.StringVar(&s.store, "store", "redis://127.0.0.1:6379/0", "where records are kept: redis://host:port/db or bolt:///path")
+	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
+	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
+
+	f.IntVar(&s.maxRequestBytes, "max-request-bytes", server.DefaultRequestBytes, "size of the largest request, bytes")
+	f.IntVar(&s.maxInFlight, "max-in-flight", server.DefaultInFlight, "requests served at the same time")
+	f.Float64Var(&s.maxPerSecond, "max-per-second", 0, "requests taken per second on average, 0 for no limit")
+	f.DurationVar(&s.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "how long requests under way may take to end at SIGTERM")
+
+	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.traceCollector, "trace-collector", "", "OTLP/gRPC collector for traces, http://host:port or https://host:port; none when empty")
+	f.Float64Var(&s.traceRatio, "trace-ratio", 1, "share of requests that are traced, above 0 to 1")
+}
+
+// instanceName is what --instance may be: it becomes part of keys in the store.
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// check returns everything that is wrong with the settings, taken alone and together.
+func (s *settings) check() error {
+	var errs []error
+	wrong := func(setting, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--"+setting+": "+format, args...))
+	}
+	if (s.tlsCert == "") != (s.tlsKey == "") {
+		wrong("tls-cert", "a certificate and its key (--tls-key) go together")
+	}
+	if s.tlsClient != "" && s.tlsCert == "" {
+		wrong("tls-client-ca", "client certificates need TLS: give --tls-cert and --tls-key")
+	}
+	secured := s.insecure || s.tlsCert != ""
+	if err := server.CheckListen("gRPC", s.grpcListen, secured); err != nil {
+		wrong("grpc-listen", "%w", err)
+	}
+	if s.httpListen != httpOff {
+		if err := server.CheckListen("HTTP", s.httpListen, secured); err != nil {
+			wrong("http-listen", "%w", err)
+		}
+	}
+	if _, _, err := spdkAddress(s.spdk); err != nil {
+		wrong("spdk", "%w", err)
+	}
+	if err := checkStore(s.store); err != nil {
+		wrong("store", "%w", err)
+	}
+	if !instanceName.MatchString(s.instance) {
+		wrong("instance", "%q must have 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", s.instance)
+	}
+	if s.auditInterval < time.Second {
+		wrong("audit-interval", "%v is less than 1s", s.auditInterval)
+	}
+	if s.maxRequestBytes < 1 {
+		wrong("max-request-bytes", "%d is less than 1", s.maxRequestBytes)
+	}
+	if s.maxInFlight < 1 {
+		wrong("max-in-flight", "%d is less than 1", s.maxInFlight)
+	}
+	if s.maxPerSecond < 0 {
+		wrong("max-per-second", "%v is negative", s.maxPerSecond)
+	}
+	if s.drainTimeout <= 0 {
+		wrong("drain-timeout", "%v is not more than 0", s.drainTimeout)
+	}
+	if !oneOf(s.logLevel, "debug", "info", "warn", "error") {
+		wrong("log-level", "%q is none of debug, info, warn and error", s.logLevel)
+	}
+	if !oneOf(s.logFormat, "text", "json") {
+		wrong("log-format", "%q is neither text nor json", s.logFormat)
+	}
+	if s.traceCollector != "" {
+		if err := telemetry.CheckEndpoint(s.traceCollector); err != nil {
+			wrong("trace-collector", "%w", err)
+		}
+	}
+	if s.traceRatio <= 0 || s.traceRatio > 1 {
+		wrong("trace-ratio", "%v is not above 0 and at most 1", s.traceRatio)
+	}
+	return errors.Join(errs...)
+}
+
+// httpOff is the value of --http-listen that means no HTTP at all.
+const httpOff = "off"
+
+// spdkAddress returns network and address, as package net wants them, of a --spdk URL.
+func spdkAddress(raw string) (network, address string, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", "", fmt.Errorf("%q: want unix:///path or tcp://host:port", raw)
+	}
+	switch {
+	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
+		return "unix", u.Path, nil
+	case u.Scheme == "tcp" && u.Hostname() != "" && u.Port() != "" && u.Path == "":
+		return "tcp", u.Host, nil
+	}
+	return "", "", fmt.Errorf("%q: want unix:///path or tcp://host:port", raw)
+}
+
+func oneOf(s string, all ...string) bool {
+	for _, one := range all {
+		if s == one {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+
+	"github.com/opi-bridge/opi-bridge/pkg/api"
+	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
+	"github.com/opi-bridge/opi-bridge/pkg/engine"
+	"github.com/opi-bridge/opi-bridge/pkg/kinds"
+	"github.com/opi-bridge/opi-bridge/pkg/server"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
+	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
+	"github.com/opi-bridge/opi-bridge/pkg/tlsconf"
+)
+
+// serve makes the bridge from valid settings and runs it until ctx ends.
+func serve(ctx context.Context, s settings, logOutput io.Writer) error {
+	log, err := telemetry.NewLogger(telemetry.LogConfig{Level: s.logLevel, Format: s.logFormat, Output: logOutput})
+	if err != nil {
+		return err
+	}
+	build := telemetry.ReadBuild(version)
+	redis.LogTo(log)
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TraceConfig{
+		Endpoint: s.traceCollector, Ratio: s.traceRatio,
+		Service: "opi-bridge", Instance: s.instance, Version: build.Version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	b, err := assemble(ctx, s, log, build, tracing)
+	if err == nil {
+		log.LogAttrs(ctx, slog.LevelInfo, "opi-bridge",
+			slog.String("version", build.Version), slog.String("instance", s.instance), slog.String("spdk", s.spdk))
+		err = b.run(ctx)
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainTimeout)
+	defer cancel()
+	return errors.Join(err, tracing.Shutdown(ending))
+}
+
+// bridge is the parts of the program, put together.
+type bridge struct {
+	log    *slog.Logger
+	store  store.Store
+	parts  []part // in the order in which each needs the ones before
+	server *server.Server
+}
+
+// assemble is the wiring: which kinds, driver and store there are, and who knows whom. It opens the
+// store and the listeners and starts nothing.
+func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry.Build, tracing *telemetry.Tracing) (*bridge, error) {
+	registry := telemetry.NewRegistry("opi_bridge", build)
+	dataPlaneCall, err := calls(registry, "opi_bridge_data_plane_call_duration_seconds",
+		"Time from sending a call to the data plane to its answer, by method and class of error.", "method")
+	if err != nil {
+		return nil, err
+	}
+	storeCall, err := calls(registry, "opi_bridge_store_call_duration_seconds",
+		"Time that a call of the store took, by operation and class of error.", "operation")
+	if err != nil {
+		return nil, err
+	}
+
+	network, address, err := spdkAddress(s.spdk)
+	if err != nil {
+		return nil, err
+	}
+	dataPlane, err := spdk.New(spdk.Config{Network: network, Address: address, Log: log, ObserveCall: dataPlaneCall})
+	if err != nil {
+		return nil, err
+	}
+	all, err := kinds.All()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := s.tls(log)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := openStore(s, build)
+	if err != nil {
+		return nil, err
+	}
+	lease := newTenure(store.Observed(opened, storeCall), s.holder(), log)
+	eng, err := engine.New(engine.Config{Driver: dataPlane, Store: lease, Kinds: all, Log: log, AuditInterval: s.auditInterval})
+	if err != nil {
+		return nil, errors.Join(err, lease.Close())
+	}
+	if err := registry.Register(newStatusCollector(eng.Status)); err != nil {
+		return nil, errors.Join(err, lease.Close())
+	}
+	cfg := server.Config{
+		GRPCListen: s.grpcListen, HTTPListen: s.httpListen, Insecure: s.insecure, TLS: secure,
+		Register: func(r grpc.ServiceRegistrar) error { return api.Register(r, eng) },
+		Ready: func() server.Readiness {
+			reason, durability := lease.state()
+			return readiness(eng.Status(), reason, durability)
+		},
+		Limits:       server.Limits{RequestBytes: s.maxRequestBytes, InFlight: s.maxInFlight, PerSecond: s.maxPerSecond},
+		DrainTimeout: s.drainTimeout,
+		Registry:     registry,
+		Log:          log,
+	}
+	if s.httpListen == httpOff {
+		cfg.HTTPListen = ""
+	}
+	if s.traceCollector != "" {
+		cfg.Tracer = tracing
+	}
+	front, err := server.New(cfg)
+	if err == nil {
+		err = front.Listen(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lease.Close())
+	}
+	return &bridge{
+		log: log, store: lease, server: front,
+		parts: []part{
+			{"data plane", dataPlane.Run},
+			{"lease", lease.Run},
+			{"engine", eng.Run},
+			{"server", front.Run},
+		},
+	}, nil
+}
+
+// run runs the bridge until ctx ends and closes what assemble has opened.
+func (b *bridge) run(ctx context.Context) error {
+	return errors.Join(runParts(ctx, b.log, b.parts), b.store.Close())
+}
+
+// tls returns the settings of the listeners, nil for plain text.
+func (s *settings) tls(log *slog.Logger) (*tls.Config, error) {
+	if s.tlsCert == "" {
+		return nil, nil //nolint:nilnil // plain text is an answer, not an error
+	}
+	return tlsconf.Server(tlsconf.ServerConfig{CertFile: s.tlsCert, KeyFile: s.tlsKey, ClientCAFile: s.tlsClient, Log: log})
+}
+
+// holder returns the name under which this process holds the lease. No other process has it at the
+// same time, for the address to listen on can be had once; and the process that follows it after a
+// crash has it again, so that it need not wait.
+func (s *settings) holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if strings.HasSuffix(s.grpcListen, ":0") {
+		return host + "/" + uuid.NewString() // the kernel chooses the port, later
+	}
+	return host + "/" + s.grpcListen
+}
