@@ -106,8 +106,11 @@ func (c *Client) Run(ctx context.Context) error {
 	last := ""
 	for {
 		s := c.session(ctx)
-		if ctx.Err() != nil {
-			break
+		select {
+		case <-ctx.Done():
+			c.down(errStopped)
+			return nil
+		default:
 		}
 		c.down(s.ended)
 		switch {
@@ -128,8 +131,6 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, c.cfg.MaxBackoff)
 	}
-	c.down(errStopped)
-	return nil
 }
 
 // session is what has become of one attempt to connect.
