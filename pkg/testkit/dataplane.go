@@ -3,10 +3,14 @@
 package testkit
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -61,8 +65,25 @@ func (d *DataPlaneServer) Kill() { d.p.kill() }
 // Stop asks it to end and waits for that.
 func (d *DataPlaneServer) Stop() error { return d.p.stop() }
 
-// Pause freezes it until Resume: connections stay, nothing is answered.
-func (d *DataPlaneServer) Pause() { d.p.tb.Helper(); d.p.signal(syscall.SIGSTOP) }
+// Pause freezes it until Resume: connections stay, nothing is answered. It returns when every thread
+// has stopped, as far as the system tells.
+func (d *DataPlaneServer) Pause() {
+	d.p.tb.Helper()
+	d.p.signal(syscall.SIGSTOP)
+	d.p.await(func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.p.cmd.Process.Pid))
+		if err != nil {
+			return nil //nolint:nilerr // no /proc, so nothing can be known
+		}
+		// The state stands behind the name, which is in parentheses and may hold some itself.
+		if _, state, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')'):]), " "); !ok || state[0] != 'T' {
+			return errStillRuns
+		}
+		return nil
+	})
+}
+
+var errStillRuns = errors.New("it still runs")
 
 // Resume lets it go on after Pause.
 func (d *DataPlaneServer) Resume() { d.p.tb.Helper(); d.p.signal(syscall.SIGCONT) }

@@ -82,8 +82,8 @@ func testFreeze(t *testing.T, s Suite) {
 		_, err := b.Driver.Observe(ctx)
 		observed <- err
 	}()
-	// Given up before or after they were written: both are honest, success is not.
-	<-time.After(20 * time.Millisecond)
+	// Given up before or after they were written: both errors are honest, success is not.
+	<-time.After(10 * time.Millisecond)
 	cancel()
 	for _, err := range []error{<-outcome, <-observed} {
 		if class := errdefs.ClassOf(err); class != errdefs.OutcomeUnknown && class != errdefs.Canceled {

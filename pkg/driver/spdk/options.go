@@ -5,6 +5,7 @@ package spdk
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
 )
@@ -29,39 +30,43 @@ const (
 )
 
 // setOptions sets what can be set for all controllers only. SPDK takes options as long as it has no
-// controller, and is left alone when it has: they were set by whoever attached the first.
+// controller, and is left alone when it has: they were set by whoever attached the first. What is not
+// given stays as it is. An unknown option has the whole call refused, so those that some data planes
+// lack go in calls of their own.
 func (d *Driver) setOptions(ctx context.Context, c spdkrpc.Caller, f spdkrpc.Features) error {
-	all := spdkrpc.NvmeSetOptions{
-		BdevRetryCount:       new(int32(retryForEver)),
-		CtrlrLossTimeoutSec:  new(int32(lossTimeout)),
-		ReconnectDelaySec:    new(uint32(reconnectDelay)),
-		FastIOFailTimeoutSec: new(uint32(fastFail)),
-		TransportAckTimeout:  new(uint8(ackTimeout)),
-		IOPathStat:           new(true), // path statistics are asked for by operators
+	sets := []spdkrpc.NvmeSetOptions{
+		{
+			BdevRetryCount:       new(int32(retryForEver)),
+			CtrlrLossTimeoutSec:  new(int32(lossTimeout)),
+			ReconnectDelaySec:    new(uint32(reconnectDelay)),
+			FastIOFailTimeoutSec: new(uint32(fastFail)),
+		},
+		{IOPathStat: new(true)}, // so that operators can see what each path carries
+		{TransportAckTimeout: new(uint8(ackTimeout))},
 	}
 	if f.TCPConnectTimeout {
-		all.TCPConnectTimeoutMs = new(uint64(connectTimeoutMs))
+		sets = append(sets, spdkrpc.NvmeSetOptions{TCPConnectTimeoutMs: new(uint64(connectTimeoutMs))})
 	}
-	err := all.Do(ctx, c)
-	if r := spdkrpc.Refusal(err); r != nil && r.Code != spdkrpc.CodePerm {
-		// Some build that lacks an option refuses all of them. These have always been there.
-		d.log.Warn("NVMe options refused, trying the essential ones", "err", err)
-		err = spdkrpc.NvmeSetOptions{
-			BdevRetryCount:      all.BdevRetryCount,
-			CtrlrLossTimeoutSec: all.CtrlrLossTimeoutSec,
-			ReconnectDelaySec:   all.ReconnectDelaySec,
-		}.Do(ctx, c)
+	errs := make([]error, len(sets))
+	var calls sync.WaitGroup
+	for i, set := range sets {
+		calls.Go(func() { errs[i] = set.Do(ctx, c) })
 	}
-	switch r := spdkrpc.Refusal(err); {
-	case err == nil:
-		return nil
-	case r == nil:
-		return fmt.Errorf("set NVMe options: %w", err)
-	case r.Code == spdkrpc.CodePerm:
-		d.log.Debug("NVMe options stay as they are, because controllers are attached")
-	default:
-		// Each attach carries what matters most.
-		d.log.Warn("NVMe options refused", "err", err)
+	calls.Wait()
+	for i, err := range errs {
+		switch r := spdkrpc.Refusal(err); {
+		case err == nil:
+		case r == nil:
+			return fmt.Errorf("set NVMe options: %w", err)
+		case r.Code == spdkrpc.CodePerm:
+			d.log.Debug("NVMe options stay as they are, because controllers are attached")
+			return nil
+		case i == 0:
+			// Each attach carries what matters most of them.
+			d.log.Warn("NVMe options refused", "err", err)
+		default:
+			d.log.Info("NVMe option not available", "err", err)
+		}
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ package spdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -29,13 +31,17 @@ type session struct {
 func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	version, err := spdkrpc.GetVersion(ctx, c)
-	if err != nil {
-		return fmt.Errorf("ask for the version: %w", err)
-	}
-	names, err := spdkrpc.GetMethods(ctx, c)
-	if err != nil {
-		return fmt.Errorf("ask for the methods: %w", err)
+	var (
+		version spdkrpc.Version
+		names   []string
+		errs    [2]error
+		calls   sync.WaitGroup
+	)
+	calls.Go(func() { version, errs[0] = spdkrpc.GetVersion(ctx, c) })
+	calls.Go(func() { names, errs[1] = spdkrpc.GetMethods(ctx, c) })
+	calls.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return fmt.Errorf("ask for version and methods: %w", err)
 	}
 	s := session{
 		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(),

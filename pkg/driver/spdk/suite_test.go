@@ -20,6 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestDriver(t *testing.T) {
 	program := testkit.BuildDataPlane(t)
 	drivertest.Run(t, drivertest.Suite{
+		Remote: true,
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
 			plane := testkit.DataPlane(t, program)
