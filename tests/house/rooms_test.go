@@ -50,20 +50,20 @@ var rooms = []room{
 	{"pkg/nvme", wire, "", "byte views, used by both ends of a wire; no sockets"},
 
 	{"pkg/bdev", dataPlane, "pkg/errdefs pkg/secret", "a block device does not know who uses it"},
-	{"pkg/bdev/bdevtest", dataPlane, "pkg/bdev pkg/errdefs pkg/secret", "the suite sees the interface only"},
+	{"pkg/bdev/bdevtest", dataPlane, "pkg/bdev pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
 	{"pkg/nvmf/target", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the target serves any block device and knows no RPC"},
 	{"pkg/nvmf/host", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the initiator yields block devices and knows no RPC"},
 	{"pkg/vhost", dataPlane, "pkg/bdev pkg/errdefs", "as the NVMe target, for virtio"},
 	{"pkg/dataplane", dataPlane, "pkg/bdev pkg/nvmf/target pkg/nvmf/host pkg/vhost pkg/nvme pkg/jsonrpc pkg/errdefs pkg/secret", "SPDK's methods served over the four engines; pkg/nvme for the words in parameters and answers"},
 
 	{"pkg/driver", controlPlane, "pkg/errdefs pkg/secret", "what any card can hold; no card by name"},
-	{"pkg/driver/drivertest", controlPlane, "pkg/driver pkg/errdefs pkg/secret", "the suite sees the interface only"},
+	{"pkg/driver/drivertest", controlPlane, "pkg/driver pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
 	{"pkg/driver/spdk", controlPlane, "pkg/driver pkg/spdkrpc pkg/errdefs pkg/secret", "the one driver that speaks SPDK"},
 	{"pkg/resource", controlPlane, "pkg/driver pkg/errdefs pkg/secret", "the vocabulary of desired state is pure"},
 	{"pkg/store", controlPlane, "pkg/resource pkg/errdefs pkg/secret", "records, not what they mean"},
-	{"pkg/store/redis", controlPlane, "pkg/store pkg/resource pkg/errdefs pkg/secret", "one implementation, chosen by the program"},
+	{"pkg/store/redis", controlPlane, "pkg/store pkg/resource pkg/tlsconf pkg/errdefs pkg/secret", "one implementation, chosen by the program; Redis may ask for TLS"},
 	{"pkg/store/bolt", controlPlane, "pkg/store pkg/resource pkg/errdefs pkg/secret", "one implementation, chosen by the program"},
-	{"pkg/store/storetest", controlPlane, "pkg/store pkg/resource pkg/errdefs pkg/secret", "the suite sees the interface only"},
+	{"pkg/store/storetest", controlPlane, "pkg/store pkg/resource pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
 	{"pkg/kinds", controlPlane, "pkg/resource pkg/driver pkg/errdefs pkg/secret", "a kind is a declaration: no I/O, no store, no engine"},
 	{"pkg/engine", controlPlane, "pkg/resource pkg/store pkg/driver pkg/errdefs pkg/secret", "one mechanism for all kinds, stores and cards; none by name"},
 
@@ -139,6 +139,19 @@ func TestForeignModulesHaveFewDoors(t *testing.T) {
 	}
 }
 
+func TestSuitesAreImportedByTestsOnly(t *testing.T) {
+	for _, p := range packages(t) {
+		if home, ok := roomOf(p.ImportPath); !ok || home.layer == test || strings.HasSuffix(home.path, "test") {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if r, ok := roomOf(imported); ok && strings.HasSuffix(r.path, "test") {
+				t.Errorf("%s imports the suite %s: only tests do", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
 func TestNoPackageIsADrawer(t *testing.T) {
 	for _, p := range packages(t) {
 		for part := range strings.SplitSeq(strings.TrimPrefix(p.ImportPath, module), "/") {
@@ -162,6 +175,8 @@ func TestRoomTableIsConsistent(t *testing.T) {
 			switch {
 			case !ok || other.path != path:
 				t.Errorf("%s may import %s, which is no room", r.path, path)
+			case r.layer != test && other.layer == test && strings.HasSuffix(r.path, "test"):
+				// A suite is test code, though its file names do not say so.
 			case r.layer != test && (other.layer > r.layer || opposite(r, other)):
 				t.Errorf("%s may import %s, which is not below it", r.path, path)
 			}
