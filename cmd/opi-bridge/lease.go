@@ -128,11 +128,11 @@ func (t *tenure) askDurability(ctx context.Context) {
 	}
 }
 
-// state returns why the lease is not held, nil if it is, and what is known of the store's durability.
-func (t *tenure) state() (reason error, durability string) {
+// state returns what is known of the store's durability, and why the lease is not held, nil if it is.
+func (t *tenure) state() (durability string, reason error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.reason, t.durable
+	return t.durable, t.reason
 }
 
 // waiting notes why the lease is not held and says whether that is news.

@@ -61,10 +61,10 @@ func TestSecondBridgeStandsBy(t *testing.T) {
 		}
 		// Much later the first one still has it, because it renews.
 		time.Sleep(10 * leaseTTL) //nolint:forbidigo // the bubble's clock
-		if reason, _ := first.state(); reason != nil {
+		if _, reason := first.state(); reason != nil {
 			t.Errorf("the first bridge lost the lease: %v", reason)
 		}
-		if reason, _ := second.state(); reason == nil {
+		if _, reason := second.state(); reason == nil {
 			t.Error("both bridges have the lease")
 		}
 		if err := endFirst(); err != nil {

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(env, stderr), versionCommand())
+	root.AddCommand(serveCommand(env, stderr), versionCommand()) //nolint:contextcheck // commands get it from ExecuteContext
 	return root.ExecuteContext(ctx)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,10 +109,10 @@ func (s *settings) check() error {
 	if s.drainTimeout <= 0 {
 		wrong("drain-timeout", "%v is not more than 0", s.drainTimeout)
 	}
-	if !oneOf(s.logLevel, "debug", "info", "warn", "error") {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.logLevel) {
 		wrong("log-level", "%q is none of debug, info, warn and error", s.logLevel)
 	}
-	if !oneOf(s.logFormat, "text", "json") {
+	if !slices.Contains([]string{"text", "json"}, s.logFormat) {
 		wrong("log-format", "%q is neither text nor json", s.logFormat)
 	}
 	if s.traceCollector != "" {
@@ -141,13 +142,4 @@ func spdkAddress(raw string) (network, address string, err error) {
 		return "tcp", u.Host, nil
 	}
 	return "", "", fmt.Errorf("%q: want unix:///path or tcp://host:port", raw)
-}
-
-func oneOf(s string, all ...string) bool {
-	for _, one := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }

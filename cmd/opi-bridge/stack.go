@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // part is something that runs as long as the program does.
@@ -47,9 +48,9 @@ func runParts(ctx context.Context, log *slog.Logger, parts []part) error {
 		log.LogAttrs(ctx, slog.LevelError, "ending", slog.String("cause", name))
 	}
 	var errs []error
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].stop()
-		errs = append(errs, <-all[i].done)
+	for _, r := range slices.Backward(all) {
+		r.stop()
+		errs = append(errs, <-r.done)
 	}
 	return errors.Join(errs...)
 }

@@ -106,7 +106,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		GRPCListen: s.grpcListen, HTTPListen: s.httpListen, Insecure: s.insecure, TLS: secure,
 		Register: func(r grpc.ServiceRegistrar) error { return api.Register(r, eng) },
 		Ready: func() server.Readiness {
-			reason, durability := lease.state()
+			durability, reason := lease.state()
 			return readiness(eng.Status(), reason, durability)
 		},
 		Limits:       server.Limits{RequestBytes: s.maxRequestBytes, InFlight: s.maxInFlight, PerSecond: s.maxPerSecond},

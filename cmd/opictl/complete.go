@@ -38,7 +38,7 @@ func (s *session) completeNames(cmd *cobra.Command, _ []string, typed string) ([
 	var found []string
 	for _, k := range kinds() {
 		if len(k.pattern) > len(done)+1 && matches(k.pattern, done) {
-			found = append(found, strings.Join(append(done[:len(done):len(done)], k.pattern[len(done)]), "/"))
+			found = append(found, strings.Join(append(slices.Clip(done), k.pattern[len(done)]), "/"))
 		}
 	}
 	return slices.Compact(found), completePart // sorted, because kinds are

@@ -55,7 +55,7 @@ keys, are base64, or @file. Several values for a list: give the field several ti
 			if err != nil {
 				return err
 			}
-			return s.print(cmd.OutOrStdout(), []protoreflect.Message{made}, false)
+			return s.show(cmd.OutOrStdout(), []protoreflect.Message{made}, false)
 		})
 	}
 	return cmd

@@ -111,7 +111,7 @@ func TestFilesGoRoundAndRound(t *testing.T) {
 	}
 	for _, format := range []string{"json", "yaml"} {
 		var out bytes.Buffer
-		if err := (&session{output: format}).print(&out, []protoreflect.Message{want.ProtoReflect()}, false); err != nil {
+		if err := (&session{output: format}).show(&out, []protoreflect.Message{want.ProtoReflect()}, false); err != nil {
 			t.Fatal(err)
 		}
 		got, _, err := target.newResource(&out, "-", nil)

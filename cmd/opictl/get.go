@@ -34,7 +34,7 @@ func getCommand(s *session) *cobra.Command {
 					}
 					shown.add(m)
 				}
-				return shown.print(s, cmd.OutOrStdout(), len(args) > 1)
+				return shown.show(s, cmd.OutOrStdout(), len(args) > 1)
 			})
 		},
 	}

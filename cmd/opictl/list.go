@@ -34,7 +34,7 @@ func listCommand(s *session) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.print(cmd.OutOrStdout(), items, true)
+				return s.show(cmd.OutOrStdout(), items, true)
 			})
 		},
 	}

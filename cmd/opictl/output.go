@@ -26,8 +26,8 @@ func (s *session) checkOutput() error {
 	return usagef("output %q: want table, json or yaml", s.output)
 }
 
-// print writes resources of one type. A single one is an object in JSON and YAML, several are a list.
-func (s *session) print(w io.Writer, items []protoreflect.Message, list bool) error {
+// show writes resources of one type. A single one is an object in JSON and YAML, several are a list.
+func (s *session) show(w io.Writer, items []protoreflect.Message, list bool) error {
 	if s.output == "table" {
 		return printTable(w, items)
 	}
@@ -75,11 +75,8 @@ func printTree(w io.Writer, tree any, format string) error {
 
 // blockStyle makes a tree that was read as JSON look like YAML.
 func blockStyle(node *yaml.Node) {
-	if node.Kind == yaml.MappingNode || node.Kind == yaml.SequenceNode {
-		if len(node.Content) > 0 {
-			node.Style = 0
-		}
-	} else if node.Kind == yaml.ScalarNode {
+	empty := node.Kind != yaml.ScalarNode && len(node.Content) == 0
+	if !empty { // which has no block form
 		node.Style = 0
 	}
 	for _, child := range node.Content {

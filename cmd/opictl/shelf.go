@@ -16,9 +16,9 @@ type shelf struct{ items []protoreflect.Message }
 
 func (b *shelf) add(m protoreflect.Message) { b.items = append(b.items, m) }
 
-func (b *shelf) print(s *session, w io.Writer, list bool) error {
+func (b *shelf) show(s *session, w io.Writer, list bool) error {
 	if s.output != "table" {
-		return s.print(w, b.items, list)
+		return s.show(w, b.items, list)
 	}
 	for start := 0; start < len(b.items); {
 		end := start

@@ -50,7 +50,7 @@ is ready and 3 when it is not.`,
 				return err
 			}
 			if s.output == "table" {
-				err = r.print(cmd.OutOrStdout())
+				err = r.show(cmd.OutOrStdout())
 			} else {
 				err = printTree(cmd.OutOrStdout(), r, s.output)
 			}
@@ -94,7 +94,7 @@ func (s *session) readyz(ctx context.Context) (*readiness, error) {
 	return &r, nil
 }
 
-func (r *readiness) print(w io.Writer) error {
+func (r *readiness) show(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 4, 3, ' ', 0)
 	for _, p := range r.Parts {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", p.Name, yesNo(p.Ready), p.Detail)

@@ -64,7 +64,7 @@ sets. FIELD= without a value clears the field. --mask says otherwise: fields by 
 			if err != nil {
 				return err
 			}
-			return s.print(cmd.OutOrStdout(), []protoreflect.Message{changed}, false)
+			return s.show(cmd.OutOrStdout(), []protoreflect.Message{changed}, false)
 		})
 	}
 	return cmd

@@ -102,7 +102,7 @@ func TestRateLimit(t *testing.T) {
 
 func TestListenPolicy(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{"127.0.0.1:50051", "127.8.8.8:0", "[::1]:1", "localhost:http"} {
+	for _, address := range []string{"127.0.0.1:50051", "127.8.8.8:0", "[::1]:1", "localhost:80"} {
 		if err := server.CheckListen("gRPC", address, false); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -116,7 +116,7 @@ func TestListenPolicy(t *testing.T) {
 			t.Errorf("%s secured: %v", address, err)
 		}
 	}
-	for _, address := range []string{"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "::1:5"} {
+	for _, address := range []string{"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:http", "::1:5"} {
 		if server.CheckListen("gRPC", address, true) == nil {
 			t.Errorf("%q was taken", address)
 		}

@@ -75,15 +75,18 @@ func bounded(limits Limits, next http.Handler) http.Handler {
 // recovering answers 500 when a handler panics, and logs the stack.
 func (s *Server) recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			cause := recover()
-			if cause == nil {
-				return
-			}
-			s.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "an HTTP handler panicked",
-				slog.String("path", r.URL.Path), slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
-			refuse(w, r, 0, errdefs.New(errdefs.Internal, "the request failed by a mistake in the server, which its log describes"))
-		}()
+		defer s.recovered(w, r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// recovered is to be deferred.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	s.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "an HTTP handler panicked",
+		slog.String("path", r.URL.Path), slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
+	refuse(w, r, 0, errdefs.New(errdefs.Internal, "the request failed by a mistake in the server, which its log describes"))
 }
