@@ -179,6 +179,9 @@ func (b *buffer) String() string {
 func configOf(address string) server.Config {
 	return server.Config{
 		GRPCListen: address, Register: bareAPI, Ready: func() server.Readiness { return server.Readiness{} },
-		Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+		Registry: prometheus.NewRegistry(), Log: quiet(),
 	}
 }
+
+// quiet is a log that nobody reads.
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
