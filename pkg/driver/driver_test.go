@@ -39,12 +39,22 @@ func TestDifferences(t *testing.T) {
 	}{
 		{"nothing", malloc(same), malloc(func(b *driver.Bdev) { b.UUID, b.Claimed = "AA", true }), nil, driver.RemedyNone},
 		{"a malloc bdev of another size", malloc(same), malloc(func(b *driver.Bdev) { b.Blocks = 9 }), []string{"num_blocks"}, driver.RemedyNone},
-		{"a null bdev of another size", malloc(func(b *driver.Bdev) { b.Kind = driver.BdevNull }),
-			malloc(func(b *driver.Bdev) { b.Kind, b.Blocks = driver.BdevNull, 9 }), []string{"num_blocks"}, driver.RemedyUpdate},
-		{"a null bdev of another identity", malloc(func(b *driver.Bdev) { b.Kind = driver.BdevNull }),
-			malloc(func(b *driver.Bdev) { b.Kind, b.UUID, b.Blocks = driver.BdevNull, "bb", 9 }), []string{"num_blocks", "uuid"}, driver.RemedyNone},
-		{"what an aio volume leaves open", &driver.Bdev{Name: "b", Kind: driver.BdevAio, UUID: "aa", Filename: "/f"},
-			&driver.Bdev{Name: "b", Kind: driver.BdevAio, UUID: "aa", Filename: "/f", BlockSizeBytes: 4096, Blocks: 3}, nil, driver.RemedyNone},
+		{
+			"a null bdev of another size", malloc(func(b *driver.Bdev) { b.Kind = driver.BdevNull }),
+			malloc(func(b *driver.Bdev) { b.Kind, b.Blocks = driver.BdevNull, 9 }),
+			[]string{"num_blocks"},
+			driver.RemedyUpdate,
+		},
+		{
+			"a null bdev of another identity", malloc(func(b *driver.Bdev) { b.Kind = driver.BdevNull }),
+			malloc(func(b *driver.Bdev) { b.Kind, b.UUID, b.Blocks = driver.BdevNull, "bb", 9 }),
+			[]string{"num_blocks", "uuid"},
+			driver.RemedyNone,
+		},
+		{
+			"what an aio volume leaves open", &driver.Bdev{Name: "b", Kind: driver.BdevAio, UUID: "aa", Filename: "/f"},
+			&driver.Bdev{Name: "b", Kind: driver.BdevAio, UUID: "aa", Filename: "/f", BlockSizeBytes: 4096, Blocks: 3}, nil, driver.RemedyNone,
+		},
 		{"who may connect", &driver.Subsystem{NQN: "n"}, &driver.Subsystem{NQN: "n", AllowAnyHost: true}, []string{"allow_any_host"}, driver.RemedyUpdate},
 		{"another subsystem", &driver.Subsystem{NQN: "n", SerialNumber: "1"}, &driver.Subsystem{NQN: "n", SerialNumber: "2"}, []string{"serial_number"}, driver.RemedyNone},
 		{"another bdev behind a namespace", &driver.Namespace{Bdev: "a", UUID: "AA"}, &driver.Namespace{Bdev: "b", UUID: "aa"}, []string{"bdev_name"}, driver.RemedyReplace},

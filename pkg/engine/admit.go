@@ -27,15 +27,14 @@ func (e *Engine) looking(ctx context.Context, admit func() error) error {
 		return admit()
 	}
 	err := locked()
-	doubt, ok := err.(errDoubt) //nolint:errorlint // made in this file, never wrapped
-	if !ok {
+	if _, ok := err.(errDoubt); !ok { //nolint:errorlint // made in this file, never wrapped
 		return err
 	}
 	if err := e.observe(ctx); err != nil {
 		return errdefs.Wrap(errdefs.ClassOf(err), err, "cannot look at the data plane, nothing was changed")
 	}
 	err = locked()
-	if doubt, ok = err.(errDoubt); ok { //nolint:errorlint // as above
+	if doubt, ok := err.(errDoubt); ok { //nolint:errorlint // as above
 		return doubt.error
 	}
 	return err

@@ -60,7 +60,7 @@ func BenchmarkCreate(b *testing.B) {
 	for _, inFlight := range []int{1, 256} {
 		b.Run(fmt.Sprintf("inflight=%d", inFlight), func(b *testing.B) {
 			e := benchEngine(b)
-			var kind = e.Kinds()[0]
+			kind := e.Kinds()[0]
 			var n atomic.Int64
 			b.SetParallelism((inFlight + 1) / 2) // times GOMAXPROCS
 			b.ReportAllocs()

@@ -81,7 +81,7 @@ func (r *rig) start() {
 	if r.eng, err = engine.New(cfg); err != nil {
 		r.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // ends in stop, before the test's own
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- r.driver.Run(ctx) }()
 	go func() { done <- r.eng.Run(ctx) }()

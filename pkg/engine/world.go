@@ -4,6 +4,7 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -64,9 +65,7 @@ func (w *world) merge(o *driver.Observation, since uint64) {
 	objects := o.Objects
 	if len(w.touched) > 0 {
 		objects = make(map[driver.Key]driver.Object, len(o.Objects))
-		for key, object := range o.Objects {
-			objects[key] = object
-		}
+		maps.Copy(objects, o.Objects)
 	}
 	for key, at := range w.touched {
 		if at <= since && w.busy[key] == 0 {

@@ -153,12 +153,10 @@ func ClassOf(err error) Class {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.class
 	}
-	var c Class
-	if errors.As(err, &c) {
+	if c, ok := errors.AsType[Class](err); ok {
 		return c
 	}
 	switch {

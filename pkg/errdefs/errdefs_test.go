@@ -22,9 +22,13 @@ func TestClassIsFoundAnywhereInAChain(t *testing.T) {
 		err  error
 		want errdefs.Class
 	}{
-		{nil, ""}, {outer, errdefs.Internal}, {inner, errdefs.Unavailable}, {io.EOF, errdefs.Internal},
+		{nil, ""},
+		{outer, errdefs.Internal},
+		{inner, errdefs.Unavailable},
+		{io.EOF, errdefs.Internal},
 		{fmt.Errorf("x: %w", errdefs.NotFound), errdefs.NotFound},
-		{context.DeadlineExceeded, errdefs.DeadlineExceeded}, {fmt.Errorf("x: %w", context.Canceled), errdefs.Canceled},
+		{context.DeadlineExceeded, errdefs.DeadlineExceeded},
+		{fmt.Errorf("x: %w", context.Canceled), errdefs.Canceled},
 		{errors.Join(io.EOF, errdefs.New(errdefs.Aborted, "a")), errdefs.Aborted},
 	} {
 		if got := errdefs.ClassOf(row.err); got != row.want {

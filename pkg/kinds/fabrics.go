@@ -63,5 +63,5 @@ func port(s string) int64 {
 	if err != nil {
 		return 0
 	}
-	return int64(n) //nolint:gosec // 16 bits
+	return int64(n)
 }

@@ -148,8 +148,10 @@ func checkNamespace(m *pb.NvmeNamespace, v *resource.Violations) {
 func namespaceHolds(name resource.Name, m *pb.NvmeNamespace, v resource.View) []resource.Hold {
 	s, sub := m.GetSpec(), string(name.Parent())
 	holds := []resource.Hold{
-		{Token: fmt.Sprintf("nsid/%s/%d", sub, s.GetHostNsid()), Field: "spec.host_nsid",
-			What: fmt.Sprintf("nsid %d in %s", s.GetHostNsid(), sub)},
+		{
+			Token: fmt.Sprintf("nsid/%s/%d", sub, s.GetHostNsid()), Field: "spec.host_nsid",
+			What: fmt.Sprintf("nsid %d in %s", s.GetHostNsid(), sub),
+		},
 		{Token: "nsuuid/" + sub + "/" + s.GetUuid(), Field: "spec.uuid", What: "uuid " + s.GetUuid() + " in " + sub},
 		{Token: "nguid/" + sub + "/" + s.GetNguid(), Field: "spec.nguid", What: "nguid " + s.GetNguid() + " in " + sub},
 	}

@@ -31,6 +31,7 @@ type rig struct {
 	dataPlane *exec.Cmd
 	bridge    *exec.Cmd
 	conn      *grpc.ClientConn
+	http      http.Client
 }
 
 func (r *rig) start(ctx context.Context) error {
@@ -44,10 +45,10 @@ func (r *rig) start(ctx context.Context) error {
 		}
 	}
 	var err error
-	if r.grpcAddr, err = freeAddress(); err != nil {
+	if r.grpcAddr, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	if r.httpAddr, err = freeAddress(); err != nil {
+	if r.httpAddr, err = freeAddress(ctx); err != nil {
 		return err
 	}
 	_, port, _ := strings.Cut(r.grpcAddr, ":")
@@ -74,7 +75,7 @@ func (r *rig) startStore(ctx context.Context) error {
 		r.storeURL = r.store
 		return nil
 	}
-	address, err := freeAddress()
+	address, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (r *rig) startStore(ctx context.Context) error {
 	if err := r.redis.Start(); err != nil {
 		return err
 	}
-	return until(ctx, func() error { return dials("tcp", address) })
+	return until(ctx, func() error { return dials(ctx, "tcp", address) })
 }
 
 func (r *rig) startDataPlane(ctx context.Context) error {
@@ -95,7 +96,7 @@ func (r *rig) startDataPlane(ctx context.Context) error {
 	}
 	return until(ctx, func() error {
 		network, address, _ := strings.Cut(r.spdk, "://")
-		return dials(network, address)
+		return dials(ctx, network, address)
 	})
 }
 
@@ -115,7 +116,7 @@ func (r *rig) ready(ctx context.Context, want bool) error {
 		if err != nil {
 			return err
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := r.http.Do(req)
 		if err != nil {
 			if want {
 				return err
@@ -149,13 +150,13 @@ func kill(c *exec.Cmd) {
 }
 
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, name, args...)
+	c := exec.CommandContext(ctx, name, args...) //nolint:gosec // programs and arguments are this command's own
 	c.Stderr = os.Stderr
 	return c
 }
 
-func dials(network, address string) error {
-	conn, err := net.DialTimeout(network, address, time.Second)
+func dials(ctx context.Context, network, address string) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
 	if err != nil {
 		return err
 	}
@@ -179,8 +180,8 @@ func until(ctx context.Context, try func() error) error {
 	}
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
