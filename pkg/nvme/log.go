@@ -56,14 +56,14 @@ func (e SQE) LogRequest() LogRequest {
 func (e SQE) SetLogRequest(r LogRequest) {
 	e.SetOPC(AdminGetLogPage)
 	numd := r.Length/4 - 1
-	d10 := uint32(r.LID) | uint32(r.LSP&0x7F)<<8 | uint32(numd&0xFFFF)<<16 //nolint:gosec // masked
+	d10 := uint32(r.LID) | uint32(r.LSP&0x7F)<<8 | uint32(numd&0xFFFF)<<16
 	if r.RAE {
 		d10 |= 1 << 15
 	}
 	e.SetCDW(10, d10)
-	e.SetCDW(11, uint32(numd>>16&0xFFFF))         //nolint:gosec // masked
-	e.SetCDW(12, uint32(r.Offset&0xFFFFFFFF))     //nolint:gosec // masked
-	e.SetCDW(13, uint32(r.Offset>>32&0xFFFFFFFF)) //nolint:gosec // masked
+	e.SetCDW(11, uint32(numd>>16&0xFFFF))
+	e.SetCDW(12, uint32(r.Offset&0xFFFFFFFF))
+	e.SetCDW(13, uint32(r.Offset>>32&0xFFFFFFFF))
 }
 
 // Health is the SMART and health information log page (base 5.16.1.3). Counters are 128 bits wide

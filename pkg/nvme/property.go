@@ -33,10 +33,10 @@ const (
 func MakeCAP(mqes uint16, to uint8, bits CAP) CAP { return CAP(mqes) | CAP(to)<<24 | bits }
 
 // MQES is the maximum number of queue entries, counted from 0.
-func (c CAP) MQES() uint16 { return uint16(c & 0xFFFF) } //nolint:gosec // masked
+func (c CAP) MQES() uint16 { return uint16(c & 0xFFFF) }
 
 // TO is the time to become ready in units of 500 ms.
-func (c CAP) TO() uint8 { return uint8(c >> 24 & 0xFF) } //nolint:gosec // masked
+func (c CAP) TO() uint8 { return uint8(c >> 24 & 0xFF) }
 
 // VS200 is the value of property VS for version 2.0.0 (base 3.1.3.2).
 const VS200 uint32 = 2 << 16

@@ -29,7 +29,7 @@ const (
 
 // Generic command status (base figure 94; nvm figure 12).
 const (
-	Success                       = sctGeneric | 0x00
+	Success                       = sctGeneric
 	StatusInvalidOpcode           = sctGeneric | 0x01
 	StatusInvalidField            = sctGeneric | 0x02
 	StatusCIDConflict             = sctGeneric | 0x03
@@ -92,7 +92,7 @@ const (
 
 // Path status (base figure 98).
 const (
-	StatusInternalPathError = sctPath | 0x00
+	StatusInternalPathError = sctPath
 	StatusANAPersistentLoss = sctPath | 0x01
 	StatusANAInaccessible   = sctPath | 0x02
 	StatusANATransition     = sctPath | 0x03
@@ -104,10 +104,10 @@ const (
 func (s Status) Code() Status { return s & statusCode }
 
 // SC is the status code.
-func (s Status) SC() uint8 { return uint8(s & 0xFF) } //nolint:gosec // masked
+func (s Status) SC() uint8 { return uint8(s & 0xFF) }
 
 // SCT is the status code type.
-func (s Status) SCT() uint8 { return uint8(s >> 8 & 7) } //nolint:gosec // masked
+func (s Status) SCT() uint8 { return uint8(s >> 8 & 7) }
 
 // DNR says that the same command will fail again.
 func (s Status) DNR() bool { return s&DNR != 0 }
@@ -117,7 +117,7 @@ func (s Status) OK() bool { return s.Code() == Success }
 
 // Is makes errors.Is compare codes only.
 func (s Status) Is(target error) bool {
-	t, ok := target.(Status) //nolint:errorlint // target is what errors.Is hands over, not a chain
+	t, ok := target.(Status)
 	return ok && t.Code() == s.Code()
 }
 
