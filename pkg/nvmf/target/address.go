@@ -33,12 +33,12 @@ func (a Address) parse() (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, errdefs.InvalidField("traddr", "%q is not an IP address", a.TRADDR)
 	}
-	switch {
-	case a.ADRFAM == IPv4 || a.ADRFAM == "":
+	switch a.ADRFAM {
+	case IPv4, "":
 		if !ip.Is4() {
 			return netip.AddrPort{}, errdefs.InvalidField("adrfam", "%q is not an IPv4 address", a.TRADDR)
 		}
-	case a.ADRFAM == IPv6:
+	case IPv6:
 		if !ip.Is6() {
 			return netip.AddrPort{}, errdefs.InvalidField("adrfam", "%q is not an IPv6 address", a.TRADDR)
 		}

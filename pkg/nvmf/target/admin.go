@@ -100,7 +100,7 @@ func (q *queue) asyncEventRequest(e nvme.SQE) error {
 // abort carries out Abort (base 5.1). Only commands that wait for an event can be aborted: all others
 // are with the device or on the wire already, and end by themselves. Bit 0 of the answer says so.
 func (q *queue) abort(e nvme.SQE) {
-	sqid, cid := uint16(e.CDW(10)&0xFFFF), uint16(e.CDW(10)>>16) //nolint:gosec // masked
+	sqid, cid := uint16(e.CDW(10)&0xFFFF), uint16(e.CDW(10)>>16)
 	dw0 := uint32(1)
 	if sqid == 0 && q.controller.abortWaiting(cid) {
 		dw0 = 0

@@ -59,7 +59,7 @@ func (t *Target) SetANAState(nqn string, address Address, state nvme.ANAState, g
 		return errdefs.InvalidField("anagrpid", "%d is above %d, the highest of subsystem %q", group, s.cfg.MaxNamespaces, nqn)
 	}
 	for i := range states {
-		if group == 0 || group-1 == uint32(i) { //nolint:gosec // at most maxANAGroups
+		if group == 0 || group-1 == uint32(i) {
 			states[i] = state
 		}
 	}
@@ -104,7 +104,7 @@ func (c *controller) anaLog(bare bool) []byte {
 	}
 	var groups []nvme.ANAGroup
 	for i, state := range *c.listener.ana.Load() {
-		id := uint32(i) + 1 //nolint:gosec // at most maxANAGroups
+		id := uint32(i) + 1
 		if members[id] == nil {
 			continue
 		}

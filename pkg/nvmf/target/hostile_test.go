@@ -118,7 +118,7 @@ func TestHostilePDUs(t *testing.T) {
 		{"a digest that is missing", digests, fixed(header(4, 0, 72, 0, 72)), 1, 1},
 		{"a wrong header digest", digests, fixed(append(header(4, 1, 72, 0, 76), 1, 2, 3, 4)), 3, 0x04030201},
 		{"data nobody asked for", plain, fixed(header(6, 0, 24, 24, 24+512)), 1, 16},
-		{"data for an unknown tag", plain, func(c *client) []byte {
+		{"data for an unknown tag", plain, func(*client) []byte {
 			b := header(6, 0, 24, 24, 24+512)
 			nvme.DataHeader(b).Set(0, 9, 0, 512)
 			return append(b, make([]byte, 512)...)

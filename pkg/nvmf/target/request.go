@@ -94,7 +94,10 @@ func (q *queue) submit(r *request) {
 
 // deviceDone is the Done of all requests. It may run inside Submit or on any goroutine.
 func deviceDone(io *bdev.Request, err error) {
-	r := io.Context.(*request) //nolint:forcetypeassert // take puts it there
+	r, ok := io.Context.(*request)
+	if !ok {
+		panic("target: a device has changed the context of a request")
+	}
 	if err != nil {
 		r.status = statusOf(err)
 	} else if r.advance() {

@@ -28,9 +28,9 @@ func (t *Target) Stats() Stats {
 	return Stats{
 		AdminQpairs:               c.admin.Load(),
 		IOQpairs:                  c.io.Load(),
-		CurrentAdminQpairs:        uint64(max(c.currentAdmin.Load(), 0)),   //nolint:gosec // not negative
-		CurrentIOQpairs:           uint64(max(c.currentIO.Load(), 0)),      //nolint:gosec // not negative
-		CurrentUnassociatedQpairs: uint64(max(c.currentUnknown.Load(), 0)), //nolint:gosec // not negative
+		CurrentAdminQpairs:        uint64(max(c.currentAdmin.Load(), 0)),
+		CurrentIOQpairs:           uint64(max(c.currentIO.Load(), 0)),
+		CurrentUnassociatedQpairs: uint64(max(c.currentUnknown.Load(), 0)),
 		CompletedNVMeIO:           c.completed.Load(),
 	}
 }
