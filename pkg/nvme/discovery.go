@@ -19,7 +19,6 @@ const (
 	SubtypeNVM              uint8  = 2
 	SubtypeDiscovery        uint8  = 3
 	TREQSecureRequired      uint8  = 1
-	TREQSecureRequired      uint8  = 1
 	TREQSecureNotRequired   uint8  = 2
 	EFLAGSDuplicate         uint16 = 1 << 0
 	EFLAGSPersistentSupport uint16 = 1 << 1
