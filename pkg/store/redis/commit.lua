@@ -18,7 +18,7 @@ for i = 0, count - 1 do
   local value = redis.call('HGET', documents, ARGV[at])
   local have = '0'
   if value then
-    have = string.match(value, '^%s*{%s*"revision"%s*:%s*(%d+)')
+    have = string.match(value, '^%s*{%s*"revision"%s*:%s*([1-9]%d*)')
     if not have then return {'unreadable', ARGV[at]} end
   end
   if have ~= ARGV[at + 1] then return {'conflict', ARGV[at], ARGV[at + 1], have} end

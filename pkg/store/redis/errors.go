@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -14,25 +15,29 @@ import (
 
 // do runs a call and gives its error a class: lost is that of an answer which did not come.
 func (s *Store) do(ctx context.Context, op string, lost errdefs.Class, call func() error) error {
-	if ctx.Err() != nil {
-		return errdefs.Wrap(classOfEnd(ctx), context.Cause(ctx), "%s: %s: nothing was done", s.where, op)
+	if class := classOfEnd(ctx); class != "" {
+		return errdefs.Wrap(class, context.Cause(ctx), "%s: %s: nothing was done", s.where, op)
 	}
 	err := call()
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil && lost == errdefs.Unavailable {
-		lost = classOfEnd(ctx)
+	if class := classOfEnd(ctx); class != "" && lost == errdefs.Unavailable {
+		lost = class
 	}
 	return errdefs.Wrap(classOf(err, lost), err, "%s: %s", s.where, op)
 }
 
-// classOfEnd returns the class for a context that has ended.
+// classOfEnd returns the class for a context that has ended, or "". The deadline is looked at too:
+// that of the connection, which is the same, may pass a moment before the context notices.
 func classOfEnd(ctx context.Context) errdefs.Class {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return errdefs.DeadlineExceeded
 	}
-	return errdefs.Canceled
+	if ctx.Err() != nil {
+		return errdefs.Canceled
+	}
+	return ""
 }
 
 func classOf(err error, lost errdefs.Class) errdefs.Class {

@@ -136,39 +136,50 @@ type snapshot struct {
 	documents                   []store.Document
 }
 
-// snapshot reads everything in one transaction. Of a newer format it returns no documents, for it may
+// snapshot reads everything in one script. Of a newer format it returns no documents, for it may
 // not be able to read them.
 func (s *Store) snapshot(ctx context.Context) (snapshot, error) {
-	var meta, docs, sealed *goredis.MapStringStringCmd
-	err := s.do(ctx, "load", errdefs.Unavailable, func() error {
-		_, err := s.client.TxPipelined(ctx, func(p goredis.Pipeliner) error {
-			meta, docs, sealed = p.HGetAll(ctx, s.keys[0]), p.HGetAll(ctx, s.keys[1]), p.HGetAll(ctx, s.keys[2])
-			return nil
-		})
+	var answer []any
+	err := s.do(ctx, "load", errdefs.Unavailable, func() (err error) {
+		answer, err = s.scripts.load.Run(ctx, s.client, s.keys[:3]).Slice()
 		return err
 	})
 	if err != nil {
 		return snapshot{}, err
 	}
-	m := meta.Val()
-	out := snapshot{format: m[layout.Format], writtenBy: m[layout.WrittenBy], revision: m[layout.Revision]}
+	if len(answer) != 3 {
+		return snapshot{}, errdefs.New(errdefs.Internal, "%s: load: %d parts came, expected 3", s.where, len(answer))
+	}
+	meta, docs, sealed := textMap(answer[0]), textMap(answer[1]), textMap(answer[2])
+	out := snapshot{format: meta[layout.Format], writtenBy: meta[layout.WrittenBy], revision: meta[layout.Revision]}
 	if n, err := strconv.Atoi(out.format); err == nil && n > s.schema.Format() {
 		return out, nil
 	}
-	out.documents = make([]store.Document, 0, len(docs.Val()))
-	for name, value := range docs.Val() {
+	out.documents = make([]store.Document, 0, len(docs))
+	for name, value := range docs {
 		revision, body, err := layout.Decode([]byte(value))
 		if err != nil {
 			return snapshot{}, errdefs.Wrap(errdefs.Internal, err, "%s: document %q", s.where, name)
 		}
 		d := store.Document{Name: name, Revision: revision, Body: body}
-		if secrets, ok := sealed.Val()[name]; ok {
+		if secrets, ok := sealed[name]; ok {
 			d.Sealed = []byte(secrets)
 		}
 		out.documents = append(out.documents, d)
 	}
 	layout.SortDocuments(out.documents)
 	return out, nil
+}
+
+// textMap makes a map of the list of names and values that HGETALL gives.
+func textMap(list any) map[string]string {
+	items, _ := list.([]any)
+	m := make(map[string]string, len(items)/2)
+	for i := 0; i+1 < len(items); i += 2 {
+		name, _ := items[i].(string)
+		m[name], _ = items[i+1].(string)
+	}
+	return m
 }
 
 // Close ends all connections.

@@ -20,13 +20,18 @@ var (
 	formatLua string
 	//go:embed lease.lua
 	leaseLua string
+	//go:embed load.lua
+	loadLua string
 )
 
 // scripts are the scripts with their digests.
-type scripts struct{ commit, format, lease *goredis.Script }
+type scripts struct{ commit, format, lease, load *goredis.Script }
 
 func newScripts() scripts {
-	return scripts{goredis.NewScript(commitLua), goredis.NewScript(formatLua), goredis.NewScript(leaseLua)}
+	return scripts{
+		commit: goredis.NewScript(commitLua), format: goredis.NewScript(formatLua),
+		lease: goredis.NewScript(leaseLua), load: goredis.NewScript(loadLua),
+	}
 }
 
 // run runs a script by its digest, or whole where the server does not know it, as after a restart,

@@ -49,7 +49,7 @@ func Encode(revision uint64, body []byte) []byte {
 // Decode splits a stored value, which may also have been written by hand. The body is a copy.
 func Decode(value []byte) (revision uint64, body []byte, err error) {
 	if rest, ok := bytes.CutPrefix(value, []byte(envelope)); ok {
-		if number, rest, ok := bytes.Cut(rest, []byte(`,"body":`)); ok && bytes.HasSuffix(rest, []byte{'}'}) {
+		if number, rest, ok := bytes.Cut(rest, []byte(`,"body":`)); ok && !bytes.HasPrefix(number, []byte{'0'}) && bytes.HasSuffix(rest, []byte{'}'}) {
 			body = rest[:len(rest)-1]
 			if revision, err = strconv.ParseUint(string(number), 10, 64); err == nil && json.Valid(body) {
 				return revision, bytes.Clone(body), nil

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+)
+
+// TestCluster: all keys of an instance lie in one slot, so that scripts and transactions work.
+func TestCluster(t *testing.T) {
+	server := testkit.Redis(t, "--cluster-enabled", "yes")
+	server.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	testkit.Eventually(t, "the cluster is up", func() error {
+		if info := server.CLI("CLUSTER", "INFO"); !strings.Contains(info, "cluster_state:ok") {
+			return errors.New(info)
+		}
+		return nil
+	})
+	s := use(t, redis.Config{URL: "redis+cluster://" + server.Addr() + "?addr=" + server.Addr()})
+	lease, err := s.Acquire(t.Context(), "me", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := commit(t, s.WithFence(lease.Token), doc("a/b", `1`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, s); got != "a/b" {
+		t.Errorf("documents: %s", got)
+	}
+	if d, err := s.Durability(t.Context()); err != nil || !d.OK {
+		t.Errorf("durability: %+v, %v", d, err)
+	}
+}
+
+// TestDurability: what the server is set to is what is said.
+func TestDurability(t *testing.T) {
+	for _, row := range []struct {
+		settings []string
+		level    store.Level
+		says     string
+	}{
+		{nil, store.LevelSynced, "always"},
+		{[]string{"--appendfsync", "everysec"}, store.LevelSeconds, "set appendfsync always"},
+		{[]string{"--appendfsync", "no"}, store.LevelSeconds, "set appendfsync always"},
+		{[]string{"--appendonly", "no"}, store.LevelNone, "set appendonly yes"},
+		{[]string{"--maxmemory-policy", "allkeys-lru"}, store.LevelNone, "noeviction"},
+		{[]string{"--user", "default", "on", "nopass", "~*", "+@all", "-config"}, store.LevelUnknown, "CONFIG GET"},
+		{[]string{"--user", "default", "on", "nopass", "~*", "+@all", "-config", "-info"}, store.LevelUnknown, "INFO"},
+	} {
+		s := use(t, redis.Config{URL: "redis://" + testkit.Redis(t, row.settings...).Addr()})
+		d, err := s.Durability(t.Context())
+		if err != nil || d.Level != row.level || d.OK != (row.level == store.LevelSynced) || !strings.Contains(d.Explanation, row.says) {
+			t.Errorf("settings %v: %+v, %v; want level %s and %q", row.settings, d, err, row.level, row.says)
+		}
+		if err := commit(t, s, doc("a", `1`)); err != nil {
+			t.Errorf("settings %v: commit: %v", row.settings, err)
+		}
+	}
+}
+
+func TestURLRefused(t *testing.T) {
+	const password = "pass/word#?"
+	for _, row := range []struct{ url, want string }{
+		{"http://host", "scheme"}, {"", "scheme"}, {"redis://", "host:port"}, {"redis://host:0", "host:port"}, {"redis://host:70000", "host:port"},
+		{"redis://host/x", "database"}, {"redis://host/-1", "database"}, {"redis+cluster://host/1", "database"},
+		{"redis://host?what=1", "what"}, {"redis://host?addr=b:1", "addr"}, {"redis+sentinel://host", "master"}, {"redis://host?master=m", "master"},
+		{"redis://host?tls_ca=/f", "rediss"}, {"redis://host?password_file=", "password_file"}, {"redis://host?password_file=a&password_file=b", "password_file"},
+		{"redis://u:p@host?password_file=/f", "leave one out"}, {"redis+unix://host/path", "redis+unix"}, {"redis://host#x", "#"},
+		{"redis://:" + password + "@host", ""}, {"redis://:%zz" + password + "@host", ""}, {"redis+sentinel://h?master=m&sentinel_password_file=/none", "/none"},
+	} {
+		_, err := redis.New(redis.Config{URL: row.url, Instance: "i"})
+		if errdefs.ClassOf(err) != errdefs.InvalidArgument || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "word") && strings.Contains(row.url, password) && strings.Contains(err.Error(), "pass/") {
+			t.Errorf("%q: %v, want invalid argument that says %q", row.url, err, row.want)
+		}
+	}
+	for _, instance := range []string{"", "a{b", "a}"} {
+		if _, err := redis.New(redis.Config{URL: "redis://host", Instance: instance}); errdefs.ClassOf(err) != errdefs.InvalidArgument {
+			t.Errorf("instance %q: %v", instance, err)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	for _, row := range []struct{ url, want string }{
+		{"redis://host", "redis://host:6379"}, {"rediss://u:p@host:1/2", "rediss://host:1"}, {"redis://[::1]:7", "redis://[::1]:7"},
+		{"redis://[::1]", "redis://[::1]:6379"}, {"redis+unix:///run/redis.sock?db=1", "redis+unix:///run/redis.sock"},
+		{"redis+sentinel://u:p@a?addr=b:2&master=m", "redis+sentinel://a:26379,b:2"}, {"redis+cluster://a?addr=b", "redis+cluster://a:6379,b:6379"},
+	} {
+		if got, err := redis.ParseURL(row.url); err != nil || got.String() != row.want {
+			t.Errorf("%s: %v, %v; want %s", row.url, got, err, row.want)
+		}
+	}
+}
