@@ -22,6 +22,8 @@ type queue struct {
 	onDead func(error)
 	conn   *net.TCPConn
 	raw    syscall.RawConn
+	// attempt belongs to whoever sends: who has set writing, or holds mu while it is not set.
+	attempt *attempt
 
 	// Agreed at connect, then constant: framing of what is sent and received, the most data of one
 	// H2CData PDU, the most data in a command capsule.
@@ -86,7 +88,7 @@ func newQueue(log *slog.Logger, conn *net.TCPConn, onDead func(error)) (*queue, 
 		return nil, fmt.Errorf("access the socket: %w", err)
 	}
 	q := &queue{
-		log: log, onDead: onDead, conn: conn, raw: raw,
+		log: log, onDead: onDead, conn: conn, raw: raw, attempt: newAttempt(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		writerDone: make(chan struct{}), done: make(chan struct{}),
 	}

@@ -163,23 +163,40 @@ func (q *queue) swap() outbox {
 	return batch
 }
 
-// writeSome writes what the socket takes without waiting.
-func (q *queue) writeSome(b []byte) (n int, err error) {
-	raw := q.raw.Write(func(fd uintptr) bool {
+// attempt is a write that does not wait. Its function is made once, so that a write costs no memory.
+type attempt struct {
+	data []byte
+	n    int
+	err  error
+	run  func(fd uintptr) bool
+}
+
+func newAttempt() *attempt {
+	a := &attempt{}
+	a.run = func(fd uintptr) bool {
 		for {
-			n, err = syscall.Write(int(fd), b)
-			if !errors.Is(err, syscall.EINTR) {
+			a.n, a.err = syscall.Write(int(fd), a.data) //nolint:gosec // a file descriptor
+			if !errors.Is(a.err, syscall.EINTR) {
 				return true
 			}
 		}
-	})
-	if raw != nil {
-		return 0, raw //nolint:wrapcheck // wrapped by the caller
 	}
-	if errors.Is(err, syscall.EAGAIN) {
+	return a
+}
+
+// writeSome writes what the socket takes without waiting. The caller is the only one who sends.
+func (q *queue) writeSome(b []byte) (int, error) {
+	a := q.attempt
+	a.data = b
+	err := q.raw.Write(a.run)
+	a.data = nil
+	switch {
+	case err != nil:
+		return 0, err //nolint:wrapcheck // wrapped by the caller
+	case errors.Is(a.err, syscall.EAGAIN):
 		return 0, nil
 	}
-	return max(n, 0), err //nolint:wrapcheck // wrapped by the caller
+	return max(a.n, 0), a.err
 }
 
 // writeLoop sends what lies in the outbox whenever it is woken.
