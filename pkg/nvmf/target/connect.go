@@ -128,6 +128,7 @@ func (q *queue) createController(s *subsystem, l *listener, e nvme.SQE, d *nvme.
 		hostNQN: d.HOSTNQN, hostID: uuid.UUID(d.HOSTID),
 		noFlowControl: e.CATTR()&nvme.CATTRNoSQFlowControl != 0,
 		queues:        map[uint16]*queue{},
+		writeCache:    s.writeCache,
 	}
 	c.features.setDefaults(c)
 	c.mu.Lock()

@@ -25,6 +25,9 @@ type controller struct {
 	hostNQN       string
 	hostID        uuid.UUID
 	noFlowControl bool
+	// writeCache says that the subsystem had a write cache when the host connected, so that the host
+	// has been told of one.
+	writeCache bool
 
 	// cc and csts are written with mu held.
 	cc, csts atomic.Uint32

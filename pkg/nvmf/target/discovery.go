@@ -40,6 +40,9 @@ func (c *controller) discoveryLog() []byte {
 			entries = append(entries, l.entry(s, c.opts.MaxAQDepth))
 		}
 	}
+	for _, r := range t.referrals {
+		entries = append(entries, r.entry(c.opts.MaxAQDepth))
+	}
 	return nvme.EncodeDiscovery(t.genctr, entries)
 }
 

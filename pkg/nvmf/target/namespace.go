@@ -60,12 +60,22 @@ func (t *Target) AddNamespace(nqn string, cfg NamespaceConfig) (uint32, error) {
 	if err := s.place(&cfg); err != nil {
 		return 0, err
 	}
-	if len(s.controllers) > 0 && !s.writeCache && cfg.WriteCache {
+	if cfg.WriteCache && s.unaware() {
 		return 0, errdefs.Wrap(errdefs.FailedPrecondition, ErrWriteCache, "namespace %d of %q", cfg.NSID, nqn)
 	}
 	s.namespaces[cfg.NSID] = newNamespace(cfg, uint8(bits.TrailingZeros32(size))) //nolint:gosec // at most 16
 	s.namespacesChanged(cfg.NSID)
 	return cfg.NSID, nil
+}
+
+// unaware says whether a host is connected that was told there is no write cache. t.mu is held.
+func (s *subsystem) unaware() bool {
+	for _, c := range s.controllers {
+		if !c.writeCache {
+			return true
+		}
+	}
+	return false
 }
 
 // place gives cfg its identifier and group, or says why it cannot. t.mu is held.
@@ -161,7 +171,7 @@ func (ns *namespace) identify(maxIO uint32, anaReporting bool) nvme.IdentifyName
 		NSZE: g.Blocks, NCAP: g.Blocks, NUSE: g.Blocks,
 		NSFEAT: nvme.NSFEATOptimal | nvme.NSFEATAtomic,
 		NMIC:   nvme.NMICShared,
-		NOWS:   uint16(min(maxIO>>ns.shift, 65536) - 1), //nolint:gosec // bounded
+		NOWS:   uint16(min(maxIO>>ns.shift, 65536) - 1),
 		NGUID:  ns.cfg.NGUID, EUI64: ns.cfg.EUI64,
 	}
 	if ns.cfg.OptimalWriteSizeBlocks > 0 {

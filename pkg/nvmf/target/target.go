@@ -36,6 +36,7 @@ type Target struct {
 	transport  *TransportOptions
 	subsystems map[string]*subsystem
 	portals    map[portalKey]*portal
+	referrals  []Referral // newest first
 	genctr     uint64
 	nextPortID uint16
 	// unassociated are connections before Connect.
