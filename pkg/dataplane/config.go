@@ -37,6 +37,8 @@ func frameworkConfig(_ context.Context, c *call, p *frameworkConfigParams) {
 	switch p.Name {
 	case subsystemBdev:
 		c.reply(c.server.bdevConfig())
+	case subsystemNvmf:
+		c.reply(c.server.nvmf.config())
 	default:
 		c.fail(jsonrpc.CodeInvalidParams, fmt.Sprintf("Subsystem '%s' not found", p.Name))
 	}
@@ -53,6 +55,12 @@ func (s *Server) bdevConfig() []configEntry {
 			}
 		}
 	}
+	options := s.options
+	if options.IOQueueRequests == 0 && len(s.host.Controllers()) > 0 {
+		options.IOQueueRequests = attachedQueueRequests
+	}
+	out = append(out, configEntry{Method: "bdev_nvme_set_options", Params: options})
+	out = append(out, s.attached.config(s.host)...)
 	return append(out, configEntry{Method: "bdev_wait_for_examine"})
 }
 

@@ -57,6 +57,8 @@ type channelIostatResult struct {
 type bdevIostat struct {
 	Name string `json:"name"`
 	ioCounters
+	// DriverSpecific is an empty object for bdevs of a kind that could tell more.
+	DriverSpecific *struct{} `json:"driver_specific,omitempty"`
 }
 
 type channelIostat struct {
@@ -86,7 +88,7 @@ type ioCounters struct {
 	CopyLatencyTicks     uint64            `json:"copy_latency_ticks"`
 	MaxCopyLatencyTicks  uint64            `json:"max_copy_latency_ticks"`
 	MinCopyLatencyTicks  uint64            `json:"min_copy_latency_ticks"`
-	IOError              map[string]uint64 `json:"io_error"`
+	IOError              map[string]uint64 `json:"io_error,omitzero"`
 }
 
 func newIOCounters(s *bdev.Stats) ioCounters {
@@ -138,6 +140,9 @@ func getIostat(_ context.Context, c *call, p *getIostatParams) {
 	})
 }
 
+// moduleNVMe is the module name of the bdevs of the host.
+const moduleNVMe = "nvme"
+
 // replyIostat answers with the statistics of the bdevs; one that has gone meanwhile is left out,
 // unless it was asked for by name.
 func (c *call) replyIostat(names []string, p *getIostatParams) {
@@ -155,7 +160,11 @@ func (c *call) replyIostat(names []string, p *getIostatParams) {
 		if err != nil {
 			continue
 		}
-		out.Bdevs = append(out.Bdevs, bdevIostat{Name: info.Name, ioCounters: newIOCounters(&stats)})
+		one := bdevIostat{Name: info.Name, ioCounters: newIOCounters(&stats)}
+		if info.Module == moduleNVMe {
+			one.DriverSpecific = &struct{}{}
+		}
+		out.Bdevs = append(out.Bdevs, one)
 	}
 	c.reply(out)
 }

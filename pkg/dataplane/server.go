@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,11 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/host"
 )
 
 // Config says how a data plane is set up.
@@ -40,13 +40,16 @@ type Server struct {
 	turns   *turns
 	began   time.Time
 	bdevs   *bdev.Registry
-	// hostID is drawn for each process; the default host NQN is made of it.
-	hostID uuid.UUID
-	logRPC atomic.Bool
+	nvmf    *nvmf
+	host    *host.Host
+	logRPC  atomic.Bool
 
 	// What follows is touched on the turn only.
-	levels levels
-	made   *made
+	levels  levels
+	options nvmeOptions
+
+	made     *made
+	attached *attached
 }
 
 // New returns a data plane without any object, or InvalidArgument for a configuration that is not
@@ -61,9 +64,18 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Version == "" {
 		cfg.Version = "(devel)"
 	}
+	nvmf, err := newNvmf(cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: %w", err)
+	}
+	bdevs := bdev.NewRegistry()
+	initiator, err := host.New(host.Config{Registry: bdevs, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: set up the host: %w", err)
+	}
 	s := &Server{
-		cfg: cfg, methods: make(map[string]*method), turns: newTurns(), began: time.Now(),
-		bdevs: bdev.NewRegistry(), hostID: uuid.New(), made: newMade(),
+		nvmf: nvmf, host: initiator, options: defaultNvmeOptions(), attached: newAttached(), cfg: cfg, methods: make(map[string]*method), turns: newTurns(), began: time.Now(),
+		bdevs: bdevs, made: newMade(),
 	}
 	s.levels = newLevels(cfg.Level)
 	for _, m := range s.table() {
@@ -91,7 +103,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // It waits for users of bdevs to let go until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.turns.close()
-	if err := s.bdevs.Close(ctx); err != nil {
+	if err := s.nvmf.target.Close(); err != nil {
+		return fmt.Errorf("dataplane: close the target: %w", err)
+	}
+	if err := errors.Join(s.host.Close(ctx), s.bdevs.Close(ctx)); err != nil {
 		return fmt.Errorf("dataplane: remove bdevs: %w", err)
 	}
 	return nil
@@ -103,6 +118,8 @@ func (s *Server) table() []method {
 	for _, family := range [][]method{
 		appMethods(), logMethods(), notifyMethods(), bdevMethods(), iostatMethods(),
 		mallocMethods(), nullMethods(), aioMethods(),
+		nvmeOptionsMethods(), nvmeAttachMethods(), nvmeControllerMethods(), nvmePathMethods(),
+		transportMethods(), subsystemMethods(), namespaceMethods(), listenerMethods(), hostMethods(), nvmfInfoMethods(), referralMethods(),
 	} {
 		all = append(all, family...)
 	}

@@ -41,25 +41,43 @@ func (t *turns) later(key string, run func()) bool {
 	return true
 }
 
+// soon is later for callers that are not on a turn: the work begins at once, or behind other work of
+// its key.
+func (t *turns) soon(key string, run func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.wg.Add(1)
+	t.start(work{key: key, run: run})
+	return true
+}
+
 // turn starts everything that waits. It is called at the end of each turn.
 func (t *turns) turn() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range t.waiting {
-		if w.key == "" {
-			go func() {
-				defer t.wg.Done()
-				w.run()
-			}()
-			continue
-		}
-		chain, running := t.chains[w.key]
-		t.chains[w.key] = append(chain, w.run)
-		if !running {
-			go t.follow(w.key)
-		}
+		t.start(w)
 	}
 	t.waiting = nil
+}
+
+// start lets work begin. The caller holds mu.
+func (t *turns) start(w work) {
+	if w.key == "" {
+		go func() {
+			defer t.wg.Done()
+			w.run()
+		}()
+		return
+	}
+	chain, running := t.chains[w.key]
+	t.chains[w.key] = append(chain, w.run)
+	if !running {
+		go t.follow(w.key)
+	}
 }
 
 // follow runs the work of one key until there is none left.

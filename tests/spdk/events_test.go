@@ -228,7 +228,10 @@ func (r *replay) slowAttach() {
 	if _, err := conn.Write([]byte(r.attachTo(1, "slow0", "4482"))); err != nil {
 		r.Fatal(err)
 	}
-	r.done["slow-attach-answer"] = func() { r.wantRefused(answers, 1) }
+	r.done["slow-attach-answer"] = func() {
+		r.wantRefused(answers, 1)
+		_ = conn.Close()
+	}
 }
 
 // parallelAttach attaches three times in one write to the silent peer.
@@ -242,6 +245,7 @@ func (r *replay) parallelAttach() {
 	}
 	r.done["parallel-attach-answers"] = func() {
 		r.wantRefused(answers, 3)
+		_ = conn.Close()
 		if took := time.Since(began); took > 25*time.Second {
 			r.Errorf("three attaches side by side took %v: not side by side", took)
 		}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"context"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
+)
+
+func hostMethods() []method {
+	return []method{
+		taking("nvmf_subsystem_add_host", refusedParams, addHost).lenient(),
+		taking("nvmf_subsystem_remove_host", refusedParams, removeHost),
+		taking("nvmf_subsystem_allow_any_host", refusedParams, allowAnyHost),
+	}
+}
+
+type addHostParams struct {
+	NQN            string  `rpc:"nqn,required"`
+	Host           string  `rpc:"host,required"`
+	TgtName        *string `rpc:"tgt_name"`
+	PSK            *string `rpc:"psk"`
+	DHCHAPKey      *string `rpc:"dhchap_key"`
+	DHCHAPCtrlrKey *string `rpc:"dhchap_ctrlr_key"`
+}
+
+// internalError is how SPDK words what goes wrong with hosts.
+const internalError = "Internal error"
+
+// addHost answers about keys as SPDK does with an empty keyring: there is none of that name.
+func addHost(_ context.Context, c *call, p *addHostParams) {
+	if c.subsystem(p.NQN, p.TgtName) == nil {
+		return
+	}
+	if p.DHCHAPKey != nil || p.DHCHAPCtrlrKey != nil {
+		c.fail(refusedParams.code, refusedParams.message)
+		return
+	}
+	if p.PSK != nil {
+		if _, ok := c.server.nvmf.target.Transport(); ok {
+			c.fail(jsonrpc.CodeInternalError, internalError)
+			return
+		}
+		// Nobody looks at the key without a transport: SPDK accepts it, and it is lost.
+		c.server.cfg.Log.Warn("psk of a host is lost, because there is no transport yet", "nqn", p.NQN, "host", p.Host)
+	}
+	if err := c.server.nvmf.target.AddHost(p.NQN, p.Host); err != nil {
+		c.server.cfg.Log.Debug("host not added", "nqn", p.NQN, "host", p.Host, "err", err)
+		c.fail(jsonrpc.CodeInternalError, internalError)
+		return
+	}
+	c.reply(true)
+}
+
+type removeHostParams struct {
+	NQN       string  `rpc:"nqn,required"`
+	Host      string  `rpc:"host,required"`
+	TgtName   *string `rpc:"tgt_name"`
+	TimeoutMS uint64  `rpc:"timeout_ms"`
+}
+
+func removeHost(ctx context.Context, c *call, p *removeHostParams) {
+	if c.subsystem(p.NQN, p.TgtName) == nil {
+		return
+	}
+	c.later(onSubsystem(p.NQN), func() {
+		if p.TimeoutMS > 0 {
+			const longest = uint64(1<<63-1) / uint64(time.Millisecond)
+			limited, cancel := context.WithTimeout(ctx, time.Duration(min(p.TimeoutMS, longest))*time.Millisecond) //nolint:gosec // bounded
+			defer cancel()
+			ctx = limited
+		}
+		if err := c.server.nvmf.target.RemoveHost(ctx, p.NQN, p.Host); err != nil {
+			c.server.cfg.Log.Debug("host not removed", "nqn", p.NQN, "host", p.Host, "err", err)
+			c.fail(jsonrpc.CodeInternalError, internalError)
+			return
+		}
+		c.reply(true)
+	})
+}
+
+type allowAnyHostParams struct {
+	NQN          string  `rpc:"nqn,required"`
+	AllowAnyHost bool    `rpc:"allow_any_host,required"`
+	TgtName      *string `rpc:"tgt_name"`
+}
+
+func allowAnyHost(_ context.Context, c *call, p *allowAnyHostParams) {
+	if c.subsystem(p.NQN, p.TgtName) == nil {
+		return
+	}
+	if err := c.server.nvmf.target.SetAllowAnyHost(p.NQN, p.AllowAnyHost); err != nil {
+		c.failTarget(p.NQN, err)
+		return
+	}
+	c.reply(true)
+}
