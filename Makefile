@@ -27,6 +27,9 @@ TEST_NEEDS := redis-server:redis-server gcc:gcc
 # One package of tests may take this long under the race detector before it counts as hung.
 TEST_TIMEOUT ?= 15m
 
+# The folders that hold Go.
+CODE := $(wildcard cmd deploy pkg proto tests)
+
 PROGRAMS := $(notdir $(wildcard cmd/*))
 
 ##@ Build and try
@@ -94,7 +97,7 @@ vet:
 
 .PHONY: format-check
 format-check:
-	@bad=$$(gofmt -l cmd deploy pkg tests); \
+	@bad=$$(gofmt -l $(CODE)); \
 	if [ -n "$$bad" ]; then echo "not formatted, run \`make format\`:"; echo "$$bad"; exit 1; fi
 
 .PHONY: house
@@ -105,9 +108,9 @@ house:
 .PHONY: generate-check
 generate-check:
 	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
-	cp -r go.mod go.sum cmd deploy pkg proto tests "$$copy"/; \
+	cp -r go.mod go.sum $(CODE) "$$copy"/; \
 	(cd "$$copy" && $(GO) generate ./...); \
-	for d in cmd deploy pkg proto tests; do \
+	for d in $(CODE); do \
 		diff -r "$$d" "$$copy/$$d" || { echo "generated code is not current: run \`make generate\`"; exit 1; }; \
 	done
 
