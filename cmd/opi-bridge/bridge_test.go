@@ -142,7 +142,7 @@ func TestPartsComeAndGo(t *testing.T) {
 	t.Parallel()
 	redis := testkit.Redis(t)
 	redis.Kill()
-	plane := testkit.DataPlane(t, testkit.BuildDataPlane(t))
+	plane := testkit.DataPlane(t)
 	plane.Kill()
 
 	u := startBridge(t, "--store=redis://"+redis.Addr()+"/0", "--spdk=unix://"+plane.Socket())
@@ -186,7 +186,7 @@ func TestPartsComeAndGo(t *testing.T) {
 // When the first has ended, the next one has its records.
 func TestRestartKeepsRecords(t *testing.T) {
 	t.Parallel()
-	plane := testkit.DataPlane(t, testkit.BuildDataPlane(t))
+	plane := testkit.DataPlane(t)
 	args := []string{"--store=bolt://" + t.TempDir() + "/state.db", "--spdk=unix://" + plane.Socket()}
 	first := startBridge(t, args...)
 	first.await(t)
@@ -215,7 +215,7 @@ func TestRestartKeepsRecords(t *testing.T) {
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	redis := testkit.Redis(t)
-	plane := testkit.DataPlane(t, testkit.BuildDataPlane(t))
+	plane := testkit.DataPlane(t)
 	args := []string{"--store=redis://" + redis.Addr() + "/0", "--spdk=unix://" + plane.Socket(), "--instance=dpu-1"}
 	first := startBridge(t, args...)
 	first.await(t)

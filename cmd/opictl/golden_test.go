@@ -32,7 +32,7 @@ import (
 func bridge(t *testing.T) (grpcAddr, httpAddr string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	plane := testkit.DataPlane(t, testkit.BuildDataPlane(t))
+	plane := testkit.DataPlane(t)
 	records, err := bolt.New(bolt.Config{URL: "bolt://" + filepath.Join(t.TempDir(), "state.db")})
 	must(t, err)
 	driver, err := spdk.New(spdk.Config{Network: "unix", Address: plane.Socket(), Log: log})

@@ -44,7 +44,7 @@ func must(t testing.TB, err error) {
 func dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	plane := testkit.DataPlane(t, testkit.BuildDataPlane(t))
+	plane := testkit.DataPlane(t)
 	records, err := bolt.New(bolt.Config{URL: "bolt://" + filepath.Join(t.TempDir(), "state.db")})
 	must(t, err)
 	driver, err := spdk.New(spdk.Config{Network: "unix", Address: plane.Socket(), Log: log})
