@@ -71,7 +71,7 @@ func NewAIO(o AIOOptions) (*AIO, error) {
 	if err != nil {
 		return nil, openError(err)
 	}
-	a := &AIO{options: o, override: o.BlockSizeBytes != 0, file: file, fd: int(file.Fd())} //nolint:gosec // a small number
+	a := &AIO{options: o, override: o.BlockSizeBytes != 0, file: file, fd: int(file.Fd())}
 	if err := a.measure(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -54,7 +54,7 @@ func (s *shard) finish(op Op, blocks uint64, latency time.Duration, err error) {
 		}
 		return
 	}
-	ticks := uint64(max(latency, 0)) //nolint:gosec // not negative
+	ticks := uint64(max(latency, 0))
 	switch op {
 	case OpRead:
 		s.read.add(blocks*s.blockSize, ticks)
@@ -87,7 +87,7 @@ func newShards(blockSize uint32) *shards {
 // used again and again by the same few goroutines.
 func (s *shards) pick(r *Request) *shard {
 	h := uint64(uintptr(unsafe.Pointer(r))) * 0x9e3779b97f4a7c15 //nolint:gosec // only a number that differs from request to request
-	return &s.set[h>>56&uint64(len(s.set)-1)]
+	return &s.set[int(h>>56)&(len(s.set)-1)]
 }
 
 // Counter counts what one user of a bdev moves without Submit. Its methods may be called
@@ -99,7 +99,7 @@ type Counter struct {
 
 // CountRead counts one read of that many bytes that took the latency.
 func (c *Counter) CountRead(bytes uint64, latency time.Duration) {
-	c.own.set[0].read.add(bytes, uint64(max(latency, 0))) //nolint:gosec // not negative
+	c.own.set[0].read.add(bytes, uint64(max(latency, 0)))
 }
 
 // Close leaves what was counted to the bdev's statistics. Further counts are lost.

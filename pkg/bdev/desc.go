@@ -156,7 +156,7 @@ func (d *Desc) relay(r *Request) {
 
 // relayed ends the original when its stand-in has ended.
 func relayed(stand *Request, err error) {
-	y := stand.Context.(*relay) //nolint:forcetypeassert // put there by Desc.relay
+	y := stand.Context.(*relay) //nolint:errcheck // put there by Desc.relay, so it cannot fail
 	original := y.original
 	y.original, y.stand = nil, Request{}
 	y.pool.Put(y)

@@ -210,7 +210,7 @@ func (r *Registry) List() []*Info {
 	entries := make([]*entry, 0, r.order.Len())
 	infos := make([]*Info, 0, r.order.Len())
 	for el := r.order.Front(); el != nil; el = el.Next() {
-		if e := el.Value.(*entry); !e.removing { //nolint:forcetypeassert // the list holds nothing else
+		if e := el.Value.(*entry); !e.removing { //nolint:errcheck // the list holds nothing else, so it cannot fail
 			entries = append(entries, e)
 			infos = append(infos, e.info())
 		}

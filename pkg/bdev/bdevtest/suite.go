@@ -69,7 +69,7 @@ func must(t testing.TB, d bdev.Device, op bdev.Op, block, count uint64, data []b
 // read returns the blocks.
 func read(t testing.TB, d bdev.Device, block, count uint64) []byte {
 	t.Helper()
-	data := bytes.Repeat([]byte{0xee}, int(count)*int(d.Geometry().BlockSizeBytes)) //nolint:gosec // small in tests
+	data := bytes.Repeat([]byte{0xee}, int(count)*int(d.Geometry().BlockSizeBytes))
 	must(t, d, bdev.OpRead, block, count, data)
 	return data
 }
@@ -78,7 +78,7 @@ func read(t testing.TB, d bdev.Device, block, count uint64) []byte {
 func random(rng *rand.Rand, d bdev.Device, count int) []byte {
 	data := make([]byte, count*int(d.Geometry().BlockSizeBytes))
 	for i := range data {
-		data[i] = byte(rng.Uint32()) //nolint:gosec // the low byte is meant
+		data[i] = byte(rng.Uint32())
 	}
 	return data
 }
@@ -86,9 +86,9 @@ func random(rng *rand.Rand, d bdev.Device, count int) []byte {
 // seeded returns a source of random numbers and logs its seed.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := rand.Uint64() //nolint:gosec // test data
+	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // test data
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // equal compares what was read with what was written, or with zeroes if the device forgets.
@@ -107,7 +107,7 @@ func readBack(t *testing.T, c Config) {
 	for range 50 {
 		count := 1 + rng.Uint64N(16)
 		block := rng.Uint64N(64 - count + 1)
-		data := random(rng, d, int(count)) //nolint:gosec // small
+		data := random(rng, d, int(count))
 		must(t, d, bdev.OpWrite, block, count, data)
 		equal(t, c, "read back", read(t, d, block, count), data)
 	}
@@ -196,13 +196,13 @@ func concurrent(t *testing.T, c Config) {
 			data, got := make([]byte, 8*size), make([]byte, 8*size)
 			for round := range rounds {
 				for i := range data {
-					data[i] = byte(w*rounds + round + i) //nolint:gosec // the low byte is meant
+					data[i] = byte(w*rounds + round + i)
 				}
-				if err := Do(t, d, bdev.OpWrite, uint64(w)*8, 8, data); err != nil { //nolint:gosec // small
+				if err := Do(t, d, bdev.OpWrite, uint64(w)*8, 8, data); err != nil {
 					t.Errorf("writer %d: %v", w, err)
 					return
 				}
-				if err := Do(t, d, bdev.OpRead, uint64(w)*8, 8, got); err != nil { //nolint:gosec // small
+				if err := Do(t, d, bdev.OpRead, uint64(w)*8, 8, got); err != nil {
 					t.Errorf("reader %d: %v", w, err)
 					return
 				}
@@ -221,7 +221,7 @@ func chained(t *testing.T, d bdev.Device, size int) {
 	for chain := range chains {
 		wg.Add(1)
 		left := length
-		r := &bdev.Request{Op: bdev.OpRead, Block: uint64(chain), Count: 1, Data: make([]byte, size)} //nolint:gosec // small
+		r := &bdev.Request{Op: bdev.OpRead, Block: uint64(chain), Count: 1, Data: make([]byte, size)}
 		next := make(chan struct{}, 1)
 		r.Done = func(_ *bdev.Request, err error) {
 			if err != nil {
@@ -282,7 +282,7 @@ func large(t *testing.T, c Config) {
 	d, rng := c.Open(t), seeded(t)
 	g := d.Geometry()
 	count := min(g.Blocks, (1<<20)/uint64(g.BlockSizeBytes))
-	data := random(rng, d, int(count)) //nolint:gosec // at most 1 MiB
+	data := random(rng, d, int(count))
 	must(t, d, bdev.OpWrite, 0, count, data)
 	equal(t, c, "large range", read(t, d, 0, count), data)
 	must(t, d, bdev.OpWriteZeroes, 0, count, nil)

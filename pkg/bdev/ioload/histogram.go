@@ -24,7 +24,7 @@ const (
 // bucket returns the index for a value: 32 buckets for each power of two.
 func bucket(v uint64) int {
 	if v < subBuckets {
-		return int(v) //nolint:gosec // below 32
+		return int(v)
 	}
 	shift := bits.Len64(v) - subBits - 1
 	return shift*subBuckets + int(v>>shift) //nolint:gosec // below 64
@@ -36,12 +36,12 @@ func ceiling(i int) uint64 {
 		return uint64(i) //nolint:gosec // small
 	}
 	shift := i/subBuckets - 1
-	low := uint64(i%subBuckets+subBuckets) << shift //nolint:gosec // small
+	low := uint64(i%subBuckets+subBuckets) << shift
 	return low + 1<<shift - 1
 }
 
 func (h *Histogram) add(d time.Duration) {
-	v := uint64(max(d, 0)) //nolint:gosec // not negative
+	v := uint64(max(d, 0))
 	h.counts[bucket(v)]++
 	h.total++
 	h.sum += v

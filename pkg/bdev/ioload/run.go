@@ -90,7 +90,7 @@ func (l *Load) run(ctx context.Context, next plan) (*Result, error) {
 	res := &Result{}
 	done := make(chan *worker, l.cfg.Depth)
 	ended := func(r *bdev.Request, err error) {
-		w := r.Context.(*worker) //nolint:forcetypeassert // put there below
+		w := r.Context.(*worker) //nolint:errcheck // put there below, so it cannot fail
 		w.err, w.took = err, time.Since(w.began)
 		done <- w
 	}

@@ -128,7 +128,10 @@ func (a *association) open(ctx context.Context, qid uint16, depth int) (*queue, 
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	q.inCapsule = fabricsData
+	q.inCapsule, q.recvSize = fabricsData, recvIO
+	if qid == 0 {
+		q.recvSize = recvAdmin
+	}
 	a.mu.Lock()
 	a.all = append(a.all, q)
 	a.mu.Unlock()
@@ -215,8 +218,7 @@ func (a *association) identify(ctx context.Context) error {
 	}
 	// The limits of the NVM command set are optional; a controller without them refuses the command.
 	if err := a.identifyData(ctx, data, nvme.CNSControllerCSI, 0, nvme.CSINVM); err != nil {
-		var status nvme.Status
-		if errors.As(err, &status) {
+		if _, ok := errors.AsType[nvme.Status](err); ok {
 			return nil
 		}
 		return fmt.Errorf("identify controller, command set: %w", err)
@@ -248,7 +250,7 @@ func (a *association) identifyData(ctx context.Context, data []byte, cns uint8, 
 
 // openIO settles the number of I/O queues and connects them.
 func (a *association) openIO(ctx context.Context) error {
-	want := uint16(min(max(a.set.queues, 1), 65535)) //nolint:gosec // bounded
+	want := uint16(min(max(a.set.queues, 1), 65535))
 	value, err := a.do(ctx, nil, func(e nvme.SQE) {
 		e.SetFeature(nvme.FeatureNumberOfQueues, nvme.NumberOfQueues(want, want))
 	})
@@ -266,12 +268,12 @@ func (a *association) openIO(ctx context.Context) error {
 		inCapsule = 0
 	}
 	for qid := range count {
-		q, err := a.open(ctx, uint16(qid+1), depth) //nolint:gosec // at most 65535
+		q, err := a.open(ctx, uint16(qid+1), depth)
 		if err != nil {
 			return fmt.Errorf("I/O queue %d: %w", qid+1, err)
 		}
 		q.mu.Lock()
-		q.inCapsule = uint32(min(inCapsule, transferMax)) //nolint:gosec // bounded
+		q.inCapsule = uint32(min(inCapsule, transferMax))
 		q.mu.Unlock()
 		a.io = append(a.io, q)
 	}

@@ -247,7 +247,7 @@ func (h *Host) adopt(ctx context.Context, o *AttachOptions, set settings, a *ass
 	}
 	p := &path{
 		host: h, ctrl: c, log: set.log, recovery: o.Recovery, set: set, state: StateResetting,
-		ops: make(chan operation), rescan: make(chan struct{}, 1), ana: make(chan struct{}, 1),
+		ops: make(chan operation), rescan: make(chan struct{}, 1), access: make(chan struct{}, 1),
 		done: make(chan struct{}), gone: make(chan struct{}), namespaces: make(map[uint32]*ioPath),
 	}
 	run, cancel := context.WithCancel(background)
@@ -267,7 +267,7 @@ func (h *Host) adopt(ctx context.Context, o *AttachOptions, set settings, a *ass
 		}
 		names = append(names, c.bdevName(info.nsid))
 	}
-	p.readANA(run, a)
+	p.readAccess(run, a)
 	h.tasks.Go(func() { p.run(run, a) })
 	p.log.Info("controller attached", "cntlid", a.cntlid, "bdevs", len(names))
 	if uint64(len(names)) > uint64(o.MaxBdevs) {

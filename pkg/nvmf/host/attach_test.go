@@ -76,7 +76,9 @@ func TestAttachRefuses(t *testing.T) {
 	s.malloc("m", 512, 64)
 	s.export("m", 1)
 	trid := s.listen("0")
+	second := s.listen("0")
 	c.attach("nvme0", trid)
+	c.attach("nvme0", second)
 	other := s.listen("0")
 	long := string(make([]byte, 300))
 	for _, tc := range []struct {
@@ -86,6 +88,7 @@ func TestAttachRefuses(t *testing.T) {
 		text  string
 	}{
 		{"same path", func(o *host.AttachOptions) { o.Trid = trid }, syscall.EALREADY, "A controller named nvme0 already exists with the specified network path"},
+		{"same path, not the first", func(o *host.AttachOptions) { o.Trid = second }, syscall.EEXIST, ""},
 		{"multipath disabled", func(o *host.AttachOptions) { o.Mode = host.ModeDisable }, syscall.EALREADY, "A controller named nvme0 already exists and multipath is disabled"},
 		{"other mode", func(o *host.AttachOptions) { o.Mode = host.ModeFailover }, syscall.EINVAL, ""},
 		{"other subsystem", func(o *host.AttachOptions) { o.Trid.Subnqn += "x" }, syscall.EINVAL, "A controller named nvme0 already exists, but uses a different subnqn (" + subnqn + ")"},
@@ -200,9 +203,20 @@ func TestRecoveryRule(t *testing.T) {
 		delay, fast uint32
 		ok          bool
 	}{
-		{0, 0, 0, true}, {0, 1, 0, false}, {0, 0, 1, false}, {-1, 0, 0, false}, {-1, 1, 0, true}, {-1, 2, 1, false},
-		{-1, 2, 2, true}, {-2, 1, 0, false}, {5, 0, 0, false}, {5, 6, 0, false}, {5, 5, 0, true}, {5, 2, 1, false},
-		{5, 2, 6, false}, {5, 2, 5, true},
+		{0, 0, 0, true},
+		{0, 1, 0, false},
+		{0, 0, 1, false},
+		{-1, 0, 0, false},
+		{-1, 1, 0, true},
+		{-1, 2, 1, false},
+		{-1, 2, 2, true},
+		{-2, 1, 0, false},
+		{5, 0, 0, false},
+		{5, 6, 0, false},
+		{5, 5, 0, true},
+		{5, 2, 1, false},
+		{5, 2, 6, false},
+		{5, 2, 5, true},
 	} {
 		o := c.Options()
 		o.Recovery = host.Recovery{LossTimeoutSec: tc.loss, ReconnectDelaySec: tc.delay, FastIOFailSec: tc.fast}

@@ -31,7 +31,7 @@ func BenchmarkRemote(b *testing.B) {
 			d := c.open("nvme0n1")
 			fill(b, d)
 			l, err := ioload.New(ioload.Config{
-				Device: d, IOSizeBytes: tc.size, Depth: tc.depth, WritePercent: tc.writes, Operations: uint64(b.N), //nolint:gosec // positive
+				Device: d, IOSizeBytes: tc.size, Depth: tc.depth, WritePercent: tc.writes, Operations: uint64(b.N),
 			})
 			if err != nil {
 				b.Fatal(err)

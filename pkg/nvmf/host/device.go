@@ -59,6 +59,9 @@ type ioPath struct {
 	shared   bool
 	group    uint32 // ANA group
 	ana      atomic.Uint32
+	// missing is set when the namespace is not there, although nobody has said that it has gone: a
+	// target that starts again may show its subsystem before its namespaces.
+	missing  atomic.Bool
 	inflight atomic.Int64
 	stats    pathStats
 }
@@ -71,7 +74,13 @@ func (p *ioPath) association() *association {
 	return nil
 }
 
-func (p *ioPath) state() nvme.ANAState { return nvme.ANAState(p.ana.Load()) } //nolint:gosec // stored as one
+// state is the access state; that of a missing namespace is inaccessible.
+func (p *ioPath) state() nvme.ANAState {
+	if p.missing.Load() {
+		return nvme.ANAInaccessible
+	}
+	return nvme.ANAState(p.ana.Load()) //nolint:gosec // stored as one
+}
 
 // accessible says whether the controller lets I/O through, as far as is known.
 func (p *ioPath) accessible() bool {

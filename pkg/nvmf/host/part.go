@@ -87,7 +87,16 @@ func (p *part) again(status nvme.Status, err error) bool {
 		switch status.Code() { //nolint:exhaustive // the others are treated alike below
 		case nvme.StatusANAInaccessible, nvme.StatusANAPersistentLoss, nvme.StatusANATransition:
 			p.path.ana.Store(uint32(nvme.ANAInaccessible))
-			p.path.path.refreshANA()
+			p.path.path.refresh()
+			p.dev.forget(p.path)
+			p.dev.dispatch(p)
+			return true
+		case nvme.StatusInvalidNamespace:
+			if p.path.path.recovery.ReconnectDelaySec == 0 {
+				return false
+			}
+			p.path.missing.Store(true)
+			p.path.path.refresh()
 			p.dev.forget(p.path)
 			p.dev.dispatch(p)
 			return true

@@ -42,7 +42,7 @@ type path struct {
 	removal  sync.Once
 	ops      chan operation
 	rescan   chan struct{} // look at all namespaces again; capacity 1
-	ana      chan struct{} // read the ANA log again; capacity 1
+	access   chan struct{} // find out again which namespaces are accessible; capacity 1
 	done     chan struct{} // closed when run has ended
 	gone     chan struct{} // closed when the path is forgotten
 
@@ -136,10 +136,10 @@ func (p *path) ask(ctx context.Context, kind operationKind) error {
 	}
 }
 
-// refreshANA has the ANA log read again soon.
-func (p *path) refreshANA() {
+// refresh has it found out soon which namespaces are there and accessible.
+func (p *path) refresh() {
 	select {
-	case p.ana <- struct{}{}:
+	case p.access <- struct{}{}:
 	default: // it will be anyway
 	}
 }
@@ -169,18 +169,24 @@ func (p *path) run(ctx context.Context, a *association) {
 // serve looks after a connected controller until it is lost, or until somebody wishes otherwise.
 func (p *path) serve(ctx context.Context, a *association) *operation {
 	for {
+		var again <-chan time.Time
+		if p.incomplete() {
+			again = time.After(time.Second)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.dead:
 			return nil
+		case <-again:
+			p.readAccess(ctx, a)
 		case event := <-a.events:
 			p.handle(ctx, a, event)
 			a.expectEvent()
 		case <-p.rescan:
 			p.check(ctx, a, nil)
-		case <-p.ana:
-			p.readANA(ctx, a)
+		case <-p.access:
+			p.readAccess(ctx, a)
 		case op := <-p.ops:
 			if op.kind == opEnable {
 				op.reply <- nil
@@ -202,7 +208,7 @@ func (p *path) handle(ctx context.Context, a *association, event nvme.AsyncEvent
 		}
 		p.check(ctx, a, list)
 	case nvme.EventANAChanged:
-		p.readANA(ctx, a)
+		p.readAccess(ctx, a)
 	default:
 		// Reading the log page is what lets the next event of its kind come.
 		if err := a.log(ctx, event.LID(), make([]byte, 512)); err != nil {
@@ -362,7 +368,7 @@ func (p *path) reconnect(ctx context.Context) (*association, error) {
 	if err != nil {
 		return nil, unreachable(err, "connect to %s port %s", set.trid.Traddr, set.trid.Trsvcid)
 	}
-	p.readANA(ctx, a)
+	p.readAccess(ctx, a)
 	p.publish(a)
 	return a, nil
 }
@@ -411,7 +417,7 @@ func (p *path) takeAway() {
 	p.wakeDevices()
 	var all sync.WaitGroup
 	for _, d := range orphans {
-		all.Go(func() { h.unregister(d) })
+		all.Go(func() { h.unregister(context.Background(), d) })
 	}
 	all.Wait()
 	h.mu.Lock()
@@ -420,9 +426,9 @@ func (p *path) takeAway() {
 }
 
 // unregister removes a bdev whose device has no path any more.
-func (h *Host) unregister(d *device) {
+func (h *Host) unregister(ctx context.Context, d *device) {
 	d.wake()
-	err := h.cfg.Registry.Unregister(context.Background(), d.name, moduleNVMe)
+	err := h.cfg.Registry.Unregister(ctx, d.name, moduleNVMe)
 	if err != nil && !errors.Is(err, errdefs.NotFound) {
 		h.log.Warn("bdev not unregistered", "bdev", d.name, "err", err)
 	}

@@ -21,7 +21,7 @@ func (s *pathStats) add(op bdev.Op, bytes uint64, latency time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var o *bdev.OpStats
-	switch op { //nolint:exhaustive // the others are not counted
+	switch op {
 	case bdev.OpRead:
 		o = &s.sums.Read
 	case bdev.OpWrite:
@@ -31,7 +31,7 @@ func (s *pathStats) add(op bdev.Op, bytes uint64, latency time.Duration) {
 	default:
 		return
 	}
-	ticks := uint64(max(latency, 1)) //nolint:gosec // positive
+	ticks := uint64(max(latency, 1))
 	if o.Ops == 0 || ticks < o.MinTicks {
 		o.MinTicks = ticks
 	}

@@ -156,10 +156,10 @@ func (p *path) check(ctx context.Context, a *association, list []uint32) {
 		if _, found := slices.BinarySearch(active, nsid); found {
 			p.checkActive(ctx, a, nsid)
 		} else {
-			p.checkGone(nsid)
+			p.checkGone(ctx, nsid)
 		}
 	}
-	p.readANA(ctx, a)
+	p.readAccess(ctx, a)
 }
 
 // checkActive takes over the size of a namespace, or adds a new one.
@@ -187,7 +187,7 @@ func (p *path) checkActive(ctx context.Context, a *association, nsid uint32) {
 }
 
 // checkGone removes a namespace that is not there any more, and the bdev with its last path.
-func (p *path) checkGone(nsid uint32) {
+func (p *path) checkGone(ctx context.Context, nsid uint32) {
 	h := p.host
 	h.mu.Lock()
 	d := p.lose(nsid)
@@ -196,23 +196,28 @@ func (p *path) checkGone(nsid uint32) {
 		return
 	}
 	h.tasks.Go(func() {
-		h.unregister(d)
+		h.unregister(context.WithoutCancel(ctx), d)
 		p.requestRescan() // the identifier may be in use again already
 	})
 }
 
-// readANA takes over the access states of the namespaces.
-func (p *path) readANA(ctx context.Context, a *association) {
-	states, err := a.anaStates(ctx)
-	if err != nil {
-		p.log.Warn("access states unknown", "err", err)
-		return
+// readAccess finds out which of the known namespaces are there, and takes over their access states.
+func (p *path) readAccess(ctx context.Context, a *association) {
+	active, err := a.active(ctx)
+	var states map[uint32]nvme.ANAState
+	if err == nil {
+		states, err = a.anaStates(ctx)
 	}
-	if states == nil {
+	if err != nil {
+		p.log.Warn("access to the namespaces is unknown", "err", err)
 		return
 	}
 	p.host.mu.Lock()
 	for nsid, io := range p.namespaces {
+		_, there := slices.BinarySearch(active, nsid)
+		if io.missing.Swap(!there) == there {
+			p.log.Info("namespace is back, or missing for now", "nsid", nsid, "missing", !there)
+		}
 		if s, ok := states[io.group]; ok {
 			io.ana.Store(uint32(s))
 		}
@@ -222,4 +227,16 @@ func (p *path) readANA(ctx context.Context, a *association) {
 	}
 	p.host.mu.Unlock()
 	p.wakeDevices()
+}
+
+// incomplete says whether a namespace is missing.
+func (p *path) incomplete() bool {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	for _, io := range p.namespaces {
+		if io.missing.Load() {
+			return true
+		}
+	}
+	return false
 }

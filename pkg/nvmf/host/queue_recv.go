@@ -10,9 +10,12 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
 )
 
-// recvSize is the size of the receive buffer in bytes. Data that does not lie in it completely is
-// read straight into its place.
-const recvSize = 64 << 10
+// Sizes of receive buffers in bytes. Data that does not lie in one completely is read straight into
+// its place.
+const (
+	recvAdmin = 4 << 10
+	recvIO    = 64 << 10
+)
 
 // receiver takes bytes from the connection for the reader.
 type receiver struct {
@@ -55,11 +58,10 @@ func (r *receiver) into(p []byte) error {
 
 // readLoop takes PDUs until the connection ends, and then fails what is in flight.
 func (q *queue) readLoop() {
-	in := &receiver{from: (*source)(q), buf: make([]byte, recvSize)}
+	in := &receiver{from: (*source)(q), buf: make([]byte, q.recvSize)}
 	for {
 		if err := q.readPDU(in); err != nil {
-			var pdu *nvme.PDUError
-			if errors.As(err, &pdu) {
+			if pdu, ok := errors.AsType[*nvme.PDUError](err); ok {
 				q.terminate(pdu)
 			}
 			q.fail(err)
@@ -124,7 +126,7 @@ func (q *queue) readPDU(in *receiver) error {
 	q.mu.Lock()
 	q.corked = true
 	q.mu.Unlock()
-	switch fr.Type { //nolint:exhaustive // Check lets only PDUs for the host pass
+	switch fr.Type {
 	case nvme.PDUCapsuleResp:
 		cqe := nvme.CapsuleCQE(b)
 		cid, status, value := cqe.CID(), cqe.Status(), cqe.Value()

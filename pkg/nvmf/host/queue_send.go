@@ -175,7 +175,7 @@ func newAttempt() *attempt {
 	a := &attempt{}
 	a.run = func(fd uintptr) bool {
 		for {
-			a.n, a.err = syscall.Write(int(fd), a.data) //nolint:gosec // a file descriptor
+			a.n, a.err = syscall.Write(int(fd), a.data)
 			if !errors.Is(a.err, syscall.EINTR) {
 				return true
 			}

@@ -25,24 +25,31 @@ type storage struct {
 // newStorage starts a target without listeners and namespaces, that ends with the test.
 func newStorage(t testing.TB) *storage {
 	t.Helper()
-	tgt, err := target.New(target.Config{Log: testLog(t).With("end", "target")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &storage{t: t, registry: bdev.NewRegistry(), target: tgt}
+	s := &storage{t: t, registry: bdev.NewRegistry()}
 	t.Cleanup(func() {
-		_ = tgt.Close()
+		_ = s.target.Close()
 		if err := s.registry.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
+	s.start()
+	return s
+}
+
+// start makes the target.
+func (s *storage) start() {
+	s.t.Helper()
+	tgt, err := target.New(target.Config{Log: testLog(s.t).With("end", "target")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.target = tgt
 	if err := tgt.CreateTransport(target.TransportOptions{}); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if err := tgt.CreateSubsystem(target.SubsystemConfig{NQN: subnqn, AllowAnyHost: true, SerialNumber: "SN1"}); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	return s
 }
 
 // listen adds a listener at a port ("0" for any), and returns its address for hosts.
@@ -79,19 +86,25 @@ func (s *storage) malloc(name string, block uint32, blocks uint64) *bdev.Info {
 // export makes a bdev a namespace, as the data plane does: identifiers are those of the bdev.
 func (s *storage) export(name string, nsid uint32) {
 	s.t.Helper()
+	s.exportTo(subnqn, name, nsid)
+}
+
+// exportTo is export to a subsystem of another name.
+func (s *storage) exportTo(nqn, name string, nsid uint32) {
+	s.t.Helper()
 	info, err := s.registry.Lookup(name)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var d *bdev.Desc
-	d, err = s.registry.Open(name, true, bdev.Events{
-		Resized: func() { _ = s.target.NamespaceResized(subnqn, nsid) },
-		Removed: func() { _ = s.target.RemoveNamespace(context.Background(), subnqn, nsid) },
+	tgt := s.target
+	d, err := s.registry.Open(name, true, bdev.Events{
+		Resized: func() { _ = tgt.NamespaceResized(nqn, nsid) },
+		Removed: func() { _ = tgt.RemoveNamespace(context.Background(), nqn, nsid) },
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, err = s.target.AddNamespace(subnqn, target.NamespaceConfig{
+	_, err = tgt.AddNamespace(nqn, target.NamespaceConfig{
 		NSID: nsid, Device: d, BdevName: name, UUID: info.UUID, NGUID: info.UUID, WriteCache: info.WriteCache,
 		Released: func() { _ = d.Close() },
 	})
