@@ -4,8 +4,11 @@ package testkit
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +40,27 @@ func Redis(tb testing.TB, settings ...string) *RedisServer {
 	r.p = newProcess(tb, program, args...)
 	r.Start()
 	return r
+}
+
+// Sentinel starts a sentinel that watches master under a name, and returns its host:port.
+func Sentinel(tb testing.TB, master *RedisServer, name string) string {
+	tb.Helper()
+	port := FreePort(tb)
+	dir := SocketDir(tb)
+	config := filepath.Join(dir, "sentinel.conf")
+	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor %s 127.0.0.1 %d 1\n", port, dir, name, master.port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		tb.Fatalf("write the settings of the sentinel: %v", err)
+	}
+	p := newProcess(tb, lookPath(tb, "redis-server"), config, "--sentinel")
+	p.start()
+	p.await(func() error {
+		if strings.Contains(p.output.String(), "+monitor") {
+			return nil
+		}
+		return errNotReady
+	})
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // lookPath finds a program, or fails the test and says what to do.

@@ -8,8 +8,10 @@ package testkit
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -51,19 +53,27 @@ func eventually(ctx context.Context, check func() error) error {
 	}
 }
 
-// FreePort returns a TCP port on 127.0.0.1 that was free a moment ago. Another process may take it
-// before it is used; prefer port 0 or a unix socket where the listener allows that.
+// FreePort returns a TCP port on 127.0.0.1 that was free a moment ago. It lies below the range that
+// the kernel takes the ports of outgoing connections from, so that a server which is killed and
+// started again finds its port free. Another test may still take it: prefer a unix socket or port 0
+// where that will do.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("find a free port: %v", err)
+	const lowest, count, tries = 10_000, 20_000, 100
+	var last error
+	for range tries {
+		port := lowest + rand.IntN(count) //nolint:gosec // a port is no secret
+		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			err = l.Close()
+		}
+		if err == nil {
+			return port
+		}
+		last = err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
-		tb.Fatalf("find a free port: %v", err)
-	}
-	return port
+	tb.Fatalf("find a free port: %v", last)
+	return 0
 }
 
 // SocketDir returns a directory for unix sockets, which is removed with the test. Its path is short:

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 	"github.com/opi-bridge/opi-bridge/pkg/tlsconf"
 )
 
@@ -66,17 +67,10 @@ func ask(t *testing.T, addr string, client *tls.Config) (int64, error) {
 	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
 }
 
-// files are a server's certificate and key in a directory of their own.
-func files(t *testing.T) (cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	return filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-}
-
 func TestServerReloads(t *testing.T) {
-	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
-	cert, key := files(t)
-	ca.issue(t, "server", 10, cert, key)
+	ca, other := testkit.NewAuthority(t, "ca"), testkit.NewAuthority(t, "other")
+	cert, key := ca.Files()
+	ca.Issue("server", 10, cert, key)
 	var log bytes.Buffer
 	server, err := tlsconf.Server(tlsconf.ServerConfig{
 		CertFile: cert, KeyFile: key, MinVersion: "1.3", Log: slog.New(slog.NewTextHandler(&log, nil)),
@@ -84,7 +78,7 @@ func TestServerReloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient(t, tlsconf.ClientConfig{CAFile: ca.caFile()})
+	client := newClient(t, tlsconf.ClientConfig{CAFile: ca.CAFile()})
 	check := func(step string, want int64) {
 		t.Helper()
 		if got, err := shake(t, server, config(t, client, "localhost")); err != nil || got != want {
@@ -92,16 +86,16 @@ func TestServerReloads(t *testing.T) {
 		}
 	}
 	check("at first", 10)
-	ca.issue(t, "server", 11, cert, key)
+	ca.Issue("server", 11, cert, key)
 	check("renewed", 11)
-	_, unpaired := files(t)
-	other.issue(t, "server", 12, cert, unpaired)
+	_, unpaired := ca.Files()
+	other.Issue("server", 12, cert, unpaired)
 	check("certificate without its key", 11)
 	if err := os.Remove(cert); err != nil {
 		t.Fatal(err)
 	}
 	check("certificate removed", 11)
-	ca.issue(t, "server", 13, cert, key)
+	ca.Issue("server", 13, cert, key)
 	check("right again", 13)
 	for _, want := range []string{"read again", "are wrong", "cannot be read", cert} {
 		if !strings.Contains(log.String(), want) {
@@ -111,25 +105,25 @@ func TestServerReloads(t *testing.T) {
 }
 
 func TestMutual(t *testing.T) {
-	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
-	cert, key := files(t)
-	ca.issue(t, "server", 1, cert, key)
-	clientCert, clientKey := files(t)
-	ca.issue(t, "client", 2, clientCert, clientKey)
-	otherCert, otherKey := files(t)
-	other.issue(t, "client", 3, otherCert, otherKey)
+	ca, other := testkit.NewAuthority(t, "ca"), testkit.NewAuthority(t, "other")
+	cert, key := ca.Files()
+	ca.Issue("server", 1, cert, key)
+	clientCert, clientKey := ca.Files()
+	ca.Issue("client", 2, clientCert, clientKey)
+	otherCert, otherKey := ca.Files()
+	other.Issue("client", 3, otherCert, otherKey)
 	clientCA := filepath.Join(t.TempDir(), "client-ca.pem")
-	writePEM(t, clientCA, "CERTIFICATE", ca.cert.Raw)
+	ca.WriteCA(clientCA)
 	server, err := tlsconf.Server(tlsconf.ServerConfig{
 		CertFile: cert, KeyFile: key, ClientCAFile: clientCA, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := newClient(t, tlsconf.ClientConfig{CAFile: ca.caFile(), CertFile: clientCert, KeyFile: clientKey})
-	without := newClient(t, tlsconf.ClientConfig{CAFile: ca.caFile()})
-	stranger := newClient(t, tlsconf.ClientConfig{CAFile: ca.caFile(), CertFile: otherCert, KeyFile: otherKey})
-	distrusting := newClient(t, tlsconf.ClientConfig{CAFile: other.caFile(), CertFile: clientCert, KeyFile: clientKey})
+	with := newClient(t, tlsconf.ClientConfig{CAFile: ca.CAFile(), CertFile: clientCert, KeyFile: clientKey})
+	without := newClient(t, tlsconf.ClientConfig{CAFile: ca.CAFile()})
+	stranger := newClient(t, tlsconf.ClientConfig{CAFile: ca.CAFile(), CertFile: otherCert, KeyFile: otherKey})
+	distrusting := newClient(t, tlsconf.ClientConfig{CAFile: other.CAFile(), CertFile: clientCert, KeyFile: clientKey})
 	check := func(step string, c *tlsconf.Client, name string, ok bool) {
 		t.Helper()
 		if _, err := shake(t, server, config(t, c, name)); (err == nil) != ok {
@@ -141,10 +135,10 @@ func TestMutual(t *testing.T) {
 	check("certificate of another CA", stranger, "localhost", false)
 	check("the client does not trust the server", distrusting, "localhost", false)
 	check("the server has another name", with, "elsewhere", false)
-	writePEM(t, clientCA, "CERTIFICATE", other.cert.Raw)
+	other.WriteCA(clientCA)
 	check("the CA was taken away", with, "localhost", false)
 	check("the other CA was let in", stranger, "localhost", true)
-	ca.issue(t, "client", 4, otherCert, otherKey)
+	ca.Issue("client", 4, otherCert, otherKey)
 	check("the client's new certificate is of the old CA", stranger, "localhost", false)
 	if err := os.Remove(otherCert); err != nil {
 		t.Fatal(err)
@@ -155,9 +149,9 @@ func TestMutual(t *testing.T) {
 }
 
 func TestMinVersion(t *testing.T) {
-	ca := newAuthority(t, "ca")
-	cert, key := files(t)
-	ca.issue(t, "server", 1, cert, key)
+	ca := testkit.NewAuthority(t, "ca")
+	cert, key := ca.Files()
+	ca.Issue("server", 1, cert, key)
 	for _, row := range []struct {
 		least tlsconf.MinVersion
 		ok    bool
@@ -168,7 +162,7 @@ func TestMinVersion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := config(t, newClient(t, tlsconf.ClientConfig{CAFile: ca.caFile()}), "localhost")
+		client := config(t, newClient(t, tlsconf.ClientConfig{CAFile: ca.CAFile()}), "localhost")
 		client.MaxVersion = tls.VersionTLS12
 		if _, err := shake(t, server, client); (err == nil) != row.ok {
 			t.Errorf("minimum %q against a client of TLS 1.2: %v", row.least, err)
@@ -177,9 +171,9 @@ func TestMinVersion(t *testing.T) {
 }
 
 func TestRefusedNamesFile(t *testing.T) {
-	ca := newAuthority(t, "ca")
-	cert, key := files(t)
-	ca.issue(t, "server", 1, cert, key)
+	ca := testkit.NewAuthority(t, "ca")
+	cert, key := ca.Files()
+	ca.Issue("server", 1, cert, key)
 	junk := filepath.Join(t.TempDir(), "junk")
 	huge := filepath.Join(t.TempDir(), "huge")
 	for path, size := range map[string]int{junk: 10, huge: 5 << 20} {

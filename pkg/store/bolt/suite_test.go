@@ -34,3 +34,7 @@ func TestSuiteWrapped(t *testing.T) {
 	}
 	storetest.Run(t, wrapped, newPlace)
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, open, storetest.Place{Location: "bolt://" + filepath.Join(b.TempDir(), "state.db")})
+}

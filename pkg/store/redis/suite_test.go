@@ -26,3 +26,7 @@ func TestSuite(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, open, storetest.Place{Location: "redis://" + testkit.Redis(b).Addr()})
+}

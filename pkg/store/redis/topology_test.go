@@ -4,6 +4,7 @@ package redis_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,67 @@ func TestCluster(t *testing.T) {
 	}
 	if d, err := s.Durability(t.Context()); err != nil || !d.OK {
 		t.Errorf("durability: %+v, %v", d, err)
+	}
+}
+
+// TestSentinel: the server is found through a sentinel, one of several that are named.
+func TestSentinel(t *testing.T) {
+	server := testkit.Redis(t)
+	sentinel := testkit.Sentinel(t, server, "opi")
+	away := testkit.Redis(t)
+	away.Stop()
+	s := use(t, redis.Config{URL: "redis+sentinel://" + away.Addr() + "?master=opi&addr=" + sentinel})
+	if err := commit(t, s, doc("a", `1`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, use(t, redis.Config{URL: "redis://" + server.Addr()})); got != "a" {
+		t.Errorf("documents: %s", got)
+	}
+	if d, err := s.Durability(t.Context()); err != nil || !d.OK {
+		t.Errorf("durability: %+v, %v", d, err)
+	}
+	for _, query := range []string{"?master=another&addr=" + sentinel, "?master=opi"} {
+		s := use(t, redis.Config{URL: "redis+sentinel://" + away.Addr() + query})
+		if err := commit(t, s, doc("b", `1`)); errdefs.ClassOf(err) != errdefs.Unavailable {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
+
+// TestTLS: the server is checked against the CA, and asks for a certificate itself.
+func TestTLS(t *testing.T) {
+	ca, other := testkit.NewAuthority(t, "ca"), testkit.NewAuthority(t, "other")
+	cert, key := ca.Files()
+	ca.Issue("server", 2, cert, key)
+	port := strconv.Itoa(testkit.FreePort(t))
+	testkit.Redis(t, "--port", "0", "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca.CAFile())
+	pair := "&tls_cert=" + cert + "&tls_key=" + key
+	for _, row := range []struct {
+		url string
+		ok  bool
+	}{
+		{"rediss://127.0.0.1:" + port + "?tls_ca=" + ca.CAFile() + pair, true},
+		{"rediss://127.0.0.1:" + port + "?tls_ca=" + ca.CAFile() + pair + "&tls_server_name=localhost", true},
+		{"rediss://127.0.0.1:" + port + "?tls_ca=" + ca.CAFile() + pair + "&tls_server_name=elsewhere", false},
+		{"rediss://127.0.0.1:" + port + "?tls_ca=" + other.CAFile() + pair, false},
+		{"rediss://127.0.0.1:" + port + "?x=" + pair, false},
+		{"rediss://127.0.0.1:" + port + "?tls_ca=" + ca.CAFile(), false},
+		{"redis://127.0.0.1:" + port, false},
+	} {
+		s, err := redis.New(redis.Config{URL: strings.Replace(row.url, "?x=&", "?", 1), Instance: "i"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Load(t.Context())
+		if (err == nil) != row.ok || err != nil && errdefs.ClassOf(err) != errdefs.Unavailable {
+			t.Errorf("%s: %v", row.url, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := redis.New(redis.Config{URL: "rediss://h?tls_ca=/none", Instance: "i"}); errdefs.ClassOf(err) != errdefs.InvalidArgument || !strings.Contains(err.Error(), "/none") {
+		t.Errorf("a CA file that is missing: %v", err)
 	}
 }
 
