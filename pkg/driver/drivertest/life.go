@@ -74,6 +74,12 @@ func testFreeze(t *testing.T, s Suite) {
 	m, n := malloc("m"), malloc("n")
 	b.must(driver.Create, m)
 	b.Freeze()
+	b.eventually("the data plane has come to a stop", func() bool {
+		soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := b.Driver.Observe(soon)
+		return err != nil
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	outcome := make(chan error, 1)
 	go func() { outcome <- b.Driver.Apply(ctx, []driver.Step{{Op: driver.Create, Object: n}})[0] }()

@@ -68,6 +68,10 @@ func (d *Driver) explainNamespace(ctx context.Context, n *driver.Namespace, all 
 		return refuse(errdefs.InvalidArgument, method, err,
 			"namespace %d of subsystem %s on bdev %s: uuid %q, nguid %q (32 hexadecimal digits) or eui64 %q (16) is malformed",
 			n.NSID, n.Subsystem, n.Bdev, n.UUID, n.NGUID, n.EUI64)
+	case b.MetadataBytes > 0:
+		return refuse(errdefs.InvalidArgument, method, err,
+			"namespace %d of subsystem %s: this data plane does not export bdev %s with %d bytes of metadata a block",
+			n.NSID, n.Subsystem, n.Bdev, b.MetadataBytes)
 	case others > 0:
 		// Since v26.09 SPDK keeps hosts from seeing a write cache appear.
 		return refuse(errdefs.FailedPrecondition, method, err,

@@ -18,12 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestDriver runs the suite on opi-dataplane.
 func TestDriver(t *testing.T) {
-	program := testkit.BuildDataPlane(t)
 	drivertest.Run(t, drivertest.Suite{
 		Remote: true,
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
-			plane := testkit.DataPlane(t, program)
+			plane := testkit.DataPlane(t)
 			return &drivertest.DataPlane{
 				Driver: run(t, plane.Socket()),
 				Kill:   plane.Kill, Start: plane.Start, Freeze: plane.Pause, Thaw: plane.Resume,
@@ -34,20 +33,32 @@ func TestDriver(t *testing.T) {
 }
 
 // run runs a driver until the test ends.
-func run(t testing.TB, socket string) *spdk.Driver {
-	t.Helper()
-	d, err := spdk.New(spdk.Config{Network: "unix", Address: socket, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+func run(tb testing.TB, socket string) *spdk.Driver {
+	tb.Helper()
+	return start(tb, spdk.Config{Network: "unix", Address: socket, Log: slog.New(slog.NewTextHandler(tb.Output(), nil))})
+}
+
+// start runs a driver of that configuration until the test ends.
+func start(tb testing.TB, cfg spdk.Config) *spdk.Driver {
+	tb.Helper()
+	d, err := spdk.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
+	runUntilEnd(tb, d.Run)
+	return d
+}
+
+// runUntilEnd runs what blocks until its context ends, until the test ends.
+func runUntilEnd(tb testing.TB, run func(context.Context) error) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	t.Cleanup(func() {
+	go func() { done <- run(ctx) }()
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			tb.Errorf("Run: %v", err)
 		}
 	})
-	return d
 }
