@@ -25,6 +25,8 @@ type peer struct {
 	answer func(c *peerConn, e nvme.SQE) bool
 	// identify, if set, edits what Identify returns.
 	identify func(cns uint8, data []byte)
+	// cntlid is the controller identifier; 0 stands for 1.
+	cntlid uint16
 }
 
 // peerConn is a connection to the peer.
@@ -125,7 +127,7 @@ func (c *peerConn) serve() {
 func (c *peerConn) reply(e nvme.SQE) {
 	switch {
 	case e.OPC() == nvme.Fabrics && e.FCTYPE() == nvme.FabricsConnect:
-		c.complete(e.CID(), 0, 1)
+		c.complete(e.CID(), 0, uint64(max(c.peer.cntlid, 1)))
 	case e.OPC() == nvme.Fabrics && e.FCTYPE() == nvme.FabricsPropertyGet:
 		values := map[uint32]uint64{
 			nvme.PropertyCAP: uint64(nvme.MakeCAP(127, 1, nvme.CAPCQR|nvme.CAPCSSNVM)), nvme.PropertyVS: 2 << 16,

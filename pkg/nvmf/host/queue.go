@@ -120,6 +120,9 @@ func (q *queue) fail(err error) {
 	q.mu.Unlock()
 	q.onDead(err)
 	close(q.stop)
+	// What the kernel has not sent yet must not arrive later: a write that has been done again on
+	// another path meanwhile would be done once more, over a newer one.
+	_ = q.conn.SetLinger(0)
 	_ = q.conn.Close()
 	var pdu *nvme.PDUError
 	switch {
