@@ -18,7 +18,7 @@ import (
 // benchEngine returns a running engine on a real data plane and a bbolt file.
 func benchEngine(b *testing.B) *engine.Engine {
 	b.Helper()
-	dp := testkit.DataPlane(b, testkit.BuildDataPlane(b), "--log-level", "warn")
+	dp := testkit.DataPlane(b, "--log-level", "warn")
 	log := slog.New(slog.DiscardHandler)
 	s, err := bolt.New(bolt.Config{URL: "bolt://" + b.TempDir() + "/state.db"})
 	if err != nil {

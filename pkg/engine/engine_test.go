@@ -18,8 +18,7 @@ import (
 
 // TestEngine runs the engine on a real data plane.
 func TestEngine(t *testing.T) {
-	program := testkit.BuildDataPlane(t)
-	for name, test := range map[string]func(*testing.T, string){
+	for name, test := range map[string]func(*testing.T){
 		"life of a disk":            lifeOfADisk,
 		"the same again":            theSameAgain,
 		"what is in use stays":      whatIsInUseStays,
@@ -31,12 +30,12 @@ func TestEngine(t *testing.T) {
 		"every step may fail":       everyStepMayFail,
 		"answers without parts":     withoutParts,
 	} {
-		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, program) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t) })
 	}
 }
 
-func lifeOfADisk(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func lifeOfADisk(t *testing.T) {
+	r := newRig(t, nil)
 	ns := r.buildDisk()
 	if ns.GetSpec().GetHostNsid() != 1 || ns.GetSpec().GetUuid() == "" || ns.GetSpec().GetNguid() == "" {
 		t.Errorf("identity was not completed: %v", ns)
@@ -77,8 +76,8 @@ func lifeOfADisk(t *testing.T, program string) {
 	}
 }
 
-func theSameAgain(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func theSameAgain(t *testing.T) {
+	r := newRig(t, nil)
 	first := r.mustCreate("nullVolumes", "", "vol-1", nullVolume())
 	if again := r.mustCreate("nullVolumes", "", "vol-1", nullVolume()); !proto.Equal(first, again) {
 		t.Errorf("the same request gave %v, then %v", first, again)
@@ -113,8 +112,8 @@ func theSameAgain(t *testing.T, program string) {
 	wantClass(t, "delete of a volume that is used by its bdev's name", r.remove("nullVolumes", "nullVolumes/vol-2"), errdefs.FailedPrecondition)
 }
 
-func whatIsInUseStays(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func whatIsInUseStays(t *testing.T) {
+	r := newRig(t, nil)
 	ns := r.buildDisk()
 	before := len(r.there())
 	for name, user := range map[string]string{"nullVolumes/vol-1": ns.GetName(), "nvmeSubsystems/web-1": ns.GetName()} {
@@ -134,8 +133,8 @@ func whatIsInUseStays(t *testing.T, program string) {
 	}
 }
 
-func updates(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func updates(t *testing.T) {
+	r := newRig(t, nil)
 	ns := r.buildDisk()
 	grow := &pb.NullVolume{BlocksCount: 8192}
 	got, err := r.eng.Update(t.Context(), r.kinds["nullVolumes"], "nullVolumes/vol-1", grow, []string{"blocks_count"}, false)
@@ -184,8 +183,8 @@ func updates(t *testing.T, program string) {
 	wantClass(t, "update of a missing volume", err, errdefs.NotFound)
 }
 
-func restarts(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func restarts(t *testing.T) {
+	r := newRig(t, nil)
 	ns := r.buildDisk()
 	before := r.there()
 	check := func(after string) {
@@ -227,8 +226,8 @@ func restarts(t *testing.T, program string) {
 	}
 }
 
-func drift(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func drift(t *testing.T) {
+	r := newRig(t, nil)
 	r.buildDisk()
 	for _, o := range r.there() {
 		if o.Key().Type == driver.TypeBdev {
@@ -256,8 +255,8 @@ func drift(t *testing.T, program string) {
 	}
 }
 
-func strangers(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func strangers(t *testing.T) {
+	r := newRig(t, nil)
 	bdev := &driver.Bdev{Name: "theirs", Kind: driver.BdevMalloc, BlockSizeBytes: 512, Blocks: 64, UUID: "aaaaaaaa-0000-4000-8000-000000000001"}
 	sub := &driver.Subsystem{NQN: "nqn.2024-01.io.example:theirs", SerialNumber: "THEIRS", AllowAnyHost: true}
 	r.behind(driver.Create, bdev)
@@ -282,8 +281,8 @@ func strangers(t *testing.T, program string) {
 	}
 }
 
-func sameTime(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func sameTime(t *testing.T) {
+	r := newRig(t, nil)
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
@@ -309,8 +308,8 @@ func sameTime(t *testing.T, program string) {
 	}
 }
 
-func withoutParts(t *testing.T, program string) {
-	r := newRig(t, program, nil)
+func withoutParts(t *testing.T) {
+	r := newRig(t, nil)
 	_, err := r.eng.Get(t.Context(), r.kinds["nullVolumes"], "nullVolumes/")
 	wantClass(t, "a malformed name", err, errdefs.InvalidArgument)
 	_, err = r.eng.Get(t.Context(), r.kinds["nullVolumes"], "mallocVolumes/vol-1")

@@ -25,9 +25,9 @@ type mutation struct {
 // everyStepMayFail fails call 0, 1, 2 … to data plane and store, in every way, until the request goes
 // through untouched. After each failure the resource is wholly as before or wholly as asked for, store
 // and data plane agree, and the same request then succeeds.
-func everyStepMayFail(t *testing.T, program string) {
+func everyStepMayFail(t *testing.T) {
 	f := &faults{left: -1}
-	r := newRig(t, program, f)
+	r := newRig(t, f)
 	r.buildDisk()
 	r.mustCreate("nullVolumes", "", "vol-2", nullVolume())
 	const disk = "nvmeSubsystems/web-1/nvmeNamespaces/disk-1"

@@ -31,8 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is an engine on a real data plane and a real store, which can be stopped and started again.
 type rig struct {
 	t         *testing.T
-	program   string
-	dataPlane *testkit.DataPlaneServer
+	dataPlane *testkit.DataPlaneProcess
 	dbURL     string
 	kinds     map[string]*resource.Kind
 	faults    *faults
@@ -44,10 +43,10 @@ type rig struct {
 }
 
 // newRig starts everything. Faults may be nil.
-func newRig(t *testing.T, program string, f *faults) *rig {
+func newRig(t *testing.T, f *faults) *rig {
 	t.Helper()
-	r := &rig{t: t, program: program, dbURL: "bolt://" + filepath.Join(t.TempDir(), "state.db"), faults: f, kinds: map[string]*resource.Kind{}}
-	r.dataPlane = testkit.DataPlane(t, program)
+	r := &rig{t: t, dbURL: "bolt://" + filepath.Join(t.TempDir(), "state.db"), faults: f, kinds: map[string]*resource.Kind{}}
+	r.dataPlane = testkit.DataPlane(t)
 	r.start()
 	t.Cleanup(func() { r.stop() })
 	return r
