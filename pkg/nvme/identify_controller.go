@@ -45,6 +45,9 @@ const (
 	ONCSCompare         uint16 = 1 << 0
 	ONCSDSM             uint16 = 1 << 2
 	ONCSWriteZeroes     uint16 = 1 << 3
+	ONCSCopy            uint16 = 1 << 8
+	OCFSCopyFormat0     uint16 = 1 << 0
+	FUSESCompareWrite   uint16 = 1 << 0
 	VWCPresent          uint8  = 1 << 0
 	VWCFlushNoBroadcast uint8  = 2 << 1
 	SGLSSupported       uint32 = 1 << 0
@@ -88,6 +91,7 @@ type IdentifyController struct {
 	ONCS  uint16
 	FUSES uint16
 	VWC   uint8
+	OCFS  uint16
 	SGLS  uint32
 	MNAN  uint32
 	// SUBNQN is at most NQNMax bytes.
@@ -134,6 +138,7 @@ func (d *IdentifyController) visit(c *codec) {
 	c.u16(520, &d.ONCS)
 	c.u16(522, &d.FUSES)
 	c.u8(525, &d.VWC)
+	c.u16(534, &d.OCFS)
 	c.u32(536, &d.SGLS)
 	c.u32(540, &d.MNAN)
 	c.str(768, nqnField, 0, &d.SUBNQN)

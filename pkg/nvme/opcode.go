@@ -27,6 +27,7 @@ const (
 	IOCompare     uint8 = 0x05
 	IOWriteZeroes uint8 = 0x08
 	IODSM         uint8 = 0x09
+	IOCopy        uint8 = 0x19
 )
 
 // Fabrics is the opcode of every fabrics command (base 6); the command itself is FCTYPE.

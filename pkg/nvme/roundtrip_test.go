@@ -106,6 +106,11 @@ func FuzzLists(f *testing.F) {
 				t.Errorf("namespace list %v became %v, %v", ids, again, err)
 			}
 		}
+		if r, err := nvme.DecodeCopy(b, 0); err == nil {
+			if again, err := nvme.DecodeCopy(nvme.EncodeCopy(nil, []nvme.CopyRange{r}), 0); err != nil || again != r {
+				t.Errorf("range %+v became %+v, %v", r, again, err)
+			}
+		}
 		for i := range 3 {
 			r, err := nvme.DecodeDSM(b, i)
 			if err != nil {

@@ -20,6 +20,12 @@ func (e SQE) SetOPC(v uint8) { e[0] = v }
 // FUSE says whether the command is half of a fused pair; 0 is a normal command.
 func (e SQE) FUSE() uint8 { return e[1] & 3 }
 
+// Values of FUSE: the two halves of a fused operation (base 3.4.2).
+const (
+	FuseFirst  uint8 = 1
+	FuseSecond uint8 = 2
+)
+
 // PSDT says how data is described: 0 PRP, 1 and 2 SGL. Fabrics allows 1 only.
 func (e SQE) PSDT() uint8 { return e[1] >> 6 }
 

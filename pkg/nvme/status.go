@@ -37,6 +37,7 @@ const (
 	StatusInternalError           = sctGeneric | 0x06
 	StatusAbortRequested          = sctGeneric | 0x07
 	StatusAbortSQDeletion         = sctGeneric | 0x08
+	StatusAbortFailedFused        = sctGeneric | 0x09
 	StatusAbortMissingFused       = sctGeneric | 0x0A
 	StatusInvalidNamespace        = sctGeneric | 0x0B
 	StatusCommandSequence         = sctGeneric | 0x0C
@@ -79,6 +80,7 @@ const (
 // Command specific status of I/O commands (nvm figure 13).
 const (
 	StatusInvalidProtectionInfo = sctSpecific | 0x81
+	StatusCommandSizeExceeded   = sctSpecific | 0x83
 	StatusWriteToReadOnly       = sctSpecific | 0x82
 )
 
@@ -152,6 +154,8 @@ func (s Status) name() string {
 		return "abort requested"
 	case StatusAbortSQDeletion:
 		return "aborted by queue deletion"
+	case StatusAbortFailedFused:
+		return "aborted by failed fused command"
 	case StatusAbortMissingFused:
 		return "missing fused command"
 	case StatusInvalidNamespace:

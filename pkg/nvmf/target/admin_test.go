@@ -96,7 +96,7 @@ func TestIdentify(t *testing.T) {
 	want := nvme.IdentifyController{
 		VID: 0x8086, SSVID: 0x8086, SN: "SN000001", MN: "Storage One", FR: "26.09", RAB: 6, IEEE: [3]byte{0xE4, 0xD2, 0x5C},
 		CMIC: 3, MDTS: 5, CNTLID: 1, VER: 0x20000, OAES: 0x100, CTRATT: 1, CNTRLTYPE: 1, ACL: 3, AERL: 3, FRMW: 3, LPA: 6, ELPE: 127,
-		WCTEMP: 0x157, CCTEMP: 0x175, KAS: 100, SQES: 0x66, CQES: 0x44, MAXCMD: 128, NN: 32, ONCS: 0xD, VWC: 5, SGLS: 0x300001,
+		WCTEMP: 0x157, CCTEMP: 0x175, KAS: 100, SQES: 0x66, CQES: 0x44, MAXCMD: 128, NN: 32, ONCS: 0x10D, OCFS: 1, FUSES: 1, VWC: 5, SGLS: 0x300001,
 		SUBNQN: subNQN, IOCCSZ: 260, IORCSZ: 1, MSDBD: 1,
 	}
 	if err != nil || d != want {

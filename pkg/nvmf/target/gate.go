@@ -27,12 +27,15 @@ type namespace struct {
 	idle    chan struct{} // poked when a count falls to zero while closing
 	gone    chan struct{} // closed when drained
 
+	fusion fusion
+
 	mu          sync.Mutex
 	attachments []*attachment // guarded by mu
 }
 
 func newNamespace(cfg NamespaceConfig, shift uint8) *namespace {
 	ns := &namespace{cfg: cfg, shift: shift, idle: make(chan struct{}, 1), gone: make(chan struct{})}
+	ns.fusion.quiet = make(chan struct{}, 1)
 	switch d := cfg.Device.(type) {
 	case interface{ Memory() (bdev.Memory, bool) }:
 		ns.memory, _ = d.Memory()
@@ -48,6 +51,7 @@ type attachment struct {
 	q       *queue        // nil when it is not for the requests of a queue
 	counter *bdev.Counter // counts reads in place; nil when the device counts nothing
 	flying  atomic.Int64
+	writes  atomic.Int64 // those of flying that change blocks, and are with the device
 	// batch says that the queue holds a count for reads in place that are not written out yet.
 	batch bool
 }

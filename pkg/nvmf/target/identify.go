@@ -81,7 +81,9 @@ func (c *controller) identifyController() nvme.IdentifyController {
 	d.LPA |= nvme.LPAEffects
 	d.SQES, d.CQES = 0x66, 0x44
 	d.NN = s.cfg.MaxNamespaces
-	d.ONCS = nvme.ONCSCompare | nvme.ONCSDSM | nvme.ONCSWriteZeroes
+	d.ONCS = nvme.ONCSCompare | nvme.ONCSDSM | nvme.ONCSWriteZeroes | nvme.ONCSCopy
+	d.OCFS = nvme.OCFSCopyFormat0
+	d.FUSES = nvme.FUSESCompareWrite
 	d.VWC = nvme.VWCFlushNoBroadcast
 	d.IOCCSZ = (nvme.SQESize + c.opts.InCapsuleDataSizeBytes) / 16
 	d.IORCSZ = nvme.CQESize / 16

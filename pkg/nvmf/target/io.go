@@ -49,9 +49,6 @@ func (q *queue) refuse(r *request, status nvme.Status) {
 
 // use returns the queue's attachment to the namespace of a command, or why there is none.
 func (q *queue) use(e nvme.SQE) (*attachment, nvme.Status) {
-	if e.FUSE() != 0 {
-		return nil, nvme.StatusInvalidField | nvme.DNR
-	}
 	nsid := e.NSID()
 	ns := q.controller.subsystem.namespace(nsid)
 	if ns == nil {
@@ -172,6 +169,9 @@ func (q *queue) start(r *request, a *attachment) {
 		return
 	}
 	r.att = a
+	if r.changing() && !a.mayWrite(r) {
+		return // a fused pair has the namespace, and submits r when it is done
+	}
 	q.submit(r)
 }
 
@@ -185,6 +185,8 @@ func (q *queue) prepare(r *request, a *attachment) nvme.Status {
 		return nvme.Success
 	case nvme.IODSM:
 		return r.prepareDSM(a)
+	case nvme.IOCopy:
+		return q.prepareCopy(r, a)
 	case nvme.IOWrite, nvme.IOCompare, nvme.IOWriteZeroes:
 	default:
 		return nvme.StatusInvalidOpcode | nvme.DNR
@@ -245,6 +247,11 @@ func (r *request) advance() bool {
 		return false
 	}
 	e := r.sqe()
+	if e.OPC() == nvme.IOCopy && r.step == 2 {
+		r.step = int(e.CDW(12) >> 30 & 1) // a flush for FUA
+		r.io.Op, r.io.Block = bdev.OpWrite, e.SLBA()
+		return true
+	}
 	if e.OPC() != nvme.IODSM {
 		r.step = 0
 		r.io.Op, r.io.Block, r.io.Count, r.io.Data = bdev.OpFlush, 0, 0, nil

@@ -145,7 +145,19 @@ func TestRefusedCommands(t *testing.T) {
 				return e
 			}
 			fused := q.rw(nvme.IOCompare, 1, 0, 1)
-			fused.SetFlags(1, 1)
+			fused.SetFlags(3, 1)
+			lone := q.rw(nvme.IOWrite, 1, 0, 1)
+			lone.SetFlags(nvme.FuseSecond, 1)
+			copying := func(from uint64, to uint64, blocks uint32) (nvme.SQE, []byte) {
+				e := q.sqe(0, 1)
+				e.SetCopy(to, 1)
+				return e, nvme.EncodeCopy(nil, []nvme.CopyRange{{SLBA: from, Blocks: blocks}})
+			}
+			farFrom, farFromData := copying(4096, 0, 1)
+			farTo, farToData := copying(0, 4095, 2)
+			many, manyData := copying(0, 0, 257)
+			twice, twiceData := copying(0, 0, 1)
+			twice.SetCopy(0, 2)
 			dsm := func(n int) nvme.SQE { e := q.sqe(0, 1); e.SetDSM(n); return e }
 			for _, c := range []struct {
 				what string
@@ -167,7 +179,13 @@ func TestRefusedCommands(t *testing.T) {
 				{"write of nothing", q.rw(nvme.IOWrite, 1, 0, 1), 0, nil, nvme.StatusSGLDataLengthInvalid},
 				{"PRACT", flagged(q.rw(nvme.IORead, 1, 0, 1), nvme.CDW12PRACT), 512, nil, nvme.StatusInvalidField},
 				{"PRCHK", flagged(q.rw(nvme.IOWrite, 1, 0, 1), nvme.CDW12PRCHK), 0, random(512), nvme.StatusInvalidField},
-				{"fused", fused, 0, random(512), nvme.StatusInvalidField},
+				{"fused in no order", fused, 0, random(512), nvme.StatusInvalidField},
+				{"second of a pair alone", lone, 0, random(512), nvme.StatusAbortMissingFused},
+				{"copy from beyond the end", farFrom, 0, farFromData, nvme.StatusLBAOutOfRange},
+				{"copy beyond the end", farTo, 0, farToData, nvme.StatusLBAOutOfRange},
+				{"copy of too much", many, 0, manyData, nvme.StatusCommandSizeExceeded},
+				{"copy of two ranges", twice, 0, append(twiceData, twiceData...), nvme.StatusCommandSizeExceeded},
+				{"copy of nothing", func() nvme.SQE { e := q.sqe(0, 1); e.SetCopy(0, 1); return e }(), 0, nil, nvme.StatusSGLDataLengthInvalid},
 				{"unknown opcode", q.sqe(0x7E, 1), 0, nil, nvme.StatusInvalidOpcode},
 				{"reservation", q.sqe(0x0D, 1), 0, random(16), nvme.StatusInvalidOpcode},
 				{"zeroes beyond the end", q.rw(nvme.IOWriteZeroes, 1, 4000, 97), 0, nil, nvme.StatusLBAOutOfRange},

@@ -104,7 +104,7 @@ func effects() []byte {
 	for _, opc := range []uint8{nvme.AdminAbort, nvme.AdminAsyncEventReq, nvme.AdminKeepAlive} {
 		page.SetAdmin(opc, nvme.EffectSupported|nvme.EffectScopeCtrl)
 	}
-	for _, opc := range []uint8{nvme.IOFlush, nvme.IOWrite, nvme.IOWriteZeroes, nvme.IODSM} {
+	for _, opc := range []uint8{nvme.IOFlush, nvme.IOWrite, nvme.IOWriteZeroes, nvme.IODSM, nvme.IOCopy} {
 		page.SetIO(opc, nvme.EffectSupported|nvme.EffectContentChange|nvme.EffectScopeNamespace)
 	}
 	for _, opc := range []uint8{nvme.IORead, nvme.IOCompare} {

@@ -180,6 +180,9 @@ func (ns *namespace) identify(maxIO uint32, anaReporting bool) nvme.IdentifyName
 	if anaReporting {
 		d.ANAGRPID = ns.cfg.ANAGRPID
 	}
+	// Copy goes through one buffer: one source range of at most the largest transfer.
+	d.MSSRL = uint16(min(maxIO>>ns.shift, 65535)) //nolint:gosec // bounded
+	d.MCL = uint32(d.MSSRL)
 	d.LBAF[0].LBADS = ns.shift
 	return d
 }

@@ -104,6 +104,9 @@ func (q *queue) capsule(b []byte, fr nvme.Frame) error {
 	} else {
 		q.sqhd++
 	}
+	if q.qid != 0 && (q.first != nil || e.FUSE() != 0) {
+		q.breakPair(e)
+	}
 	var data []byte
 	if fr.DataLen > 0 {
 		end := uint32(fr.Data) + fr.DataLen //nolint:gosec // below 256
@@ -115,7 +118,11 @@ func (q *queue) capsule(b []byte, fr nvme.Frame) error {
 			q.answer(e.CID(), nvme.StatusTransientTransport, 0)
 			return nil
 		}
-	} else if nvme.DataTransfer(e) == nvme.TransferH2C {
+	}
+	if q.qid != 0 && e.FUSE() != 0 {
+		return q.fused(e, data)
+	}
+	if data == nil && nvme.DataTransfer(e) == nvme.TransferH2C {
 		if later, err := q.expectData(e); err != nil || later {
 			return err
 		}
@@ -210,10 +217,22 @@ func (q *queue) hostData(b []byte, fr nvme.Frame) (more bool, err error) {
 	r.receiving = false
 	if r.damaged {
 		r.status = nvme.StatusTransientTransport
-		q.finish(r)
-		return false, nil
 	}
-	return false, q.executeRequest(r)
+	return false, q.complete(r)
+}
+
+// complete goes on with a request whose data has come in.
+func (q *queue) complete(r *request) error {
+	switch {
+	case r.sqe().FUSE() != 0 && q.qid != 0:
+		q.pairReady(r)
+		return nil
+	case r.status != nvme.Success:
+		q.finish(r)
+		return nil
+	default:
+		return q.executeRequest(r)
+	}
 }
 
 // receiver returns the request that H2CData belongs to.

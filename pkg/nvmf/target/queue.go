@@ -61,7 +61,8 @@ type queue struct {
 
 	requests []*request // by ttag
 	free     []*request
-	flying   int // requests that devices have
+	flying   int      // requests that devices have
+	first    *request // half of a fused pair that waits for the other
 
 	attachments []*attachment // by nsid-1
 	out         output

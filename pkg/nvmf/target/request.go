@@ -45,7 +45,11 @@ type request struct {
 	dw0    uint32
 	// inDevice says that queue.flying counts the request.
 	inDevice bool
-	next     *request // in queue.finished
+	// changes says that attachment.writes counts the request.
+	changes bool
+	// mate is the other half of a fused pair.
+	mate *request
+	next *request // in queue.finished
 }
 
 // sqe returns the command.
@@ -76,7 +80,7 @@ func (q *queue) recycle(r *request) {
 	q.target.buffers.put(r.buf)
 	r.buf, r.att, r.io.Data = nil, nil, nil
 	r.received, r.receiving, r.damaged, r.step = 0, false, false, 0
-	r.status, r.dw0, r.inDevice = nvme.Success, 0, false
+	r.status, r.dw0, r.inDevice, r.mate = nvme.Success, 0, false, nil
 	q.free = append(q.free, r)
 }
 
@@ -103,6 +107,10 @@ func deviceDone(io *bdev.Request, err error) {
 	} else if r.advance() {
 		r.att.ns.cfg.Device.Submit(io)
 		return
+	}
+	if r.changes {
+		r.changes = false
+		r.att.written()
 	}
 	if !r.phase.CompareAndSwap(submitting, finished) {
 		r.q.push(r)
