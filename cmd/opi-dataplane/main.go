@@ -36,15 +36,24 @@ func (e usageError) Unwrap() error { return e.error }
 
 func run(ctx context.Context, args []string) int {
 	root := &cobra.Command{
-		Use:           "opi-dataplane",
-		Short:         "The embedded data plane: SPDK's JSON-RPC over real disks, for machines without SPDK",
-		Version:       version(),
+		Use:     "opi-dataplane",
+		Short:   "The embedded data plane: SPDK's JSON-RPC over real disks, for machines without SPDK",
+		Version: version(),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", args[0])}
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
+			return usageError{errors.New("a command is missing: serve, identify or io")}
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand())
+	root.AddCommand(serveCommand(), identifyCommand(), ioCommand())
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
