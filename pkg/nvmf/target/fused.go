@@ -146,11 +146,13 @@ func (q *queue) fused(e nvme.SQE, data []byte) error {
 		q.answer(e.CID(), nvme.StatusInvalidField|nvme.DNR, 0)
 		return nil
 	}
-	n, err := uint32(len(data)), error(nil) //nolint:gosec // bounded by the capsule
+	n := uint32(len(data)) //nolint:gosec // bounded by the capsule
 	if data == nil {
-		if n, err = q.transferLength(e); err != nil {
+		length, err := q.transferLength(e)
+		if err != nil {
 			return err
 		}
+		n = length
 	}
 	r, err := q.take(e)
 	if err != nil {

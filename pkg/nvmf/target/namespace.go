@@ -181,7 +181,7 @@ func (ns *namespace) identify(maxIO uint32, anaReporting bool) nvme.IdentifyName
 		d.ANAGRPID = ns.cfg.ANAGRPID
 	}
 	// Copy goes through one buffer: one source range of at most the largest transfer.
-	d.MSSRL = uint16(min(maxIO>>ns.shift, 65535)) //nolint:gosec // bounded
+	d.MSSRL = uint16(min(maxIO>>ns.shift, 65535))
 	d.MCL = uint32(d.MSSRL)
 	d.LBAF[0].LBADS = ns.shift
 	return d

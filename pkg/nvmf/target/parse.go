@@ -227,7 +227,7 @@ func (q *queue) complete(r *request) error {
 	case r.sqe().FUSE() != 0 && q.qid != 0:
 		q.pairReady(r)
 		return nil
-	case r.status != nvme.Success:
+	case !r.status.OK():
 		q.finish(r)
 		return nil
 	default:

@@ -10,7 +10,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
 )
 
-// ErrNoReferral: there is no such referral.
+// ErrNoReferral says that there is no such referral.
 var ErrNoReferral = errors.New("no such referral")
 
 // Referral is another place that the discovery log points hosts to.
