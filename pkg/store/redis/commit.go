@@ -22,14 +22,10 @@ func (s *Store) commit(ctx context.Context, fence string, writes []store.Write) 
 		return nil, err
 	}
 	args := commitArgs(s.format, fence, writes)
-	run := s.run
-	if s.waitAOF.Load() {
-		run = s.runSynced
-	}
-	answer, err := run(ctx, "commit", s.scripts.commit, s.keys, args)
+	answer, err := s.send(ctx, args)
 	if err == nil && answer[0] == "format" {
 		if err = s.prepare(ctx); err == nil {
-			answer, err = run(ctx, "commit", s.scripts.commit, s.keys, args)
+			answer, err = s.send(ctx, args)
 		}
 	}
 	if err != nil {

@@ -42,11 +42,14 @@ func classOfEnd(ctx context.Context) errdefs.Class {
 
 func classOf(err error, lost errdefs.Class) errdefs.Class {
 	var (
+		classed *errdefs.Error
 		answer  goredis.Error
 		before  dialError
 		network *net.OpError
 	)
 	switch {
+	case errors.As(err, &classed):
+		return classed.Class()
 	case goredis.HasErrorPrefix(err, "OOM"):
 		return errdefs.ResourceExhausted
 	case errors.As(err, &answer):

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package redis keeps a store in Redis: a single server, one behind Sentinel, or a Cluster. A commit
-// is one script, so one round trip. It needs Redis 5 or newer.
+// is one script, so one round trip; commits that come while others are on their way go together in
+// one pipeline. It needs Redis 5 or newer.
 package redis
 
 import (
@@ -52,6 +53,7 @@ type Store struct {
 	limit  time.Duration
 
 	scripts scripts
+	group   group
 	// waitAOF is set when each commit must ask the server to sync; see Durability.
 	waitAOF atomic.Bool
 }
@@ -88,7 +90,9 @@ func New(cfg Config) (*Store, error) {
 		SentinelUsername: target.sentinelUser, SentinelPassword: target.sentinelPassword.RevealString(),
 		Protocol: 2, ClientName: "opi-bridge", DisableIdentity: true,
 		// A command whose answer was lost may have been done: nothing is sent twice.
-		MaxRetries: -1, DialerRetries: 1,
+		// In a cluster that includes redirects, for the driver repeats lost commands in the same loop: a
+		// slot that moved shows as Unavailable once, and the next call goes to its new place.
+		MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1,
 		DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, PoolTimeout: cfg.Timeout,
 		ContextTimeoutEnabled: true, PoolSize: poolSize, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -182,9 +186,11 @@ func textMap(list any) map[string]string {
 	return m
 }
 
-// Close ends all connections.
+// Close ends all connections; commits whose answer has not come yet are OutcomeUnknown.
 func (s *Store) Close() error {
-	if err := s.client.Close(); err != nil && !errors.Is(err, goredis.ErrClosed) {
+	err := s.client.Close()
+	s.group.senders.Wait()
+	if err != nil && !errors.Is(err, goredis.ErrClosed) {
 		return errdefs.Wrap(errdefs.Internal, err, "close %s", s.where)
 	}
 	return nil

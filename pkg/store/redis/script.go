@@ -46,42 +46,13 @@ func (s *Store) run(ctx context.Context, op string, script *goredis.Script, keys
 		return nil, err
 	}
 	if len(out) == 0 {
-		return nil, errdefs.New(errdefs.OutcomeUnknown, "%s: %s: the script gave an empty answer", s.where, op)
+		return nil, errdefs.Wrap(errdefs.OutcomeUnknown, errEmptyAnswer, "%s: %s", s.where, op)
 	}
 	return out, nil
 }
 
-// runSynced is run, followed on the same connection by WAITAOF: the answer of the script counts only
-// when the server says that what it wrote is on its disk.
-func (s *Store) runSynced(ctx context.Context, op string, script *goredis.Script, keys []string, args []any) ([]string, error) {
-	var result *goredis.Cmd
-	err := s.do(ctx, op, errdefs.OutcomeUnknown, func() error {
-		for _, queue := range []func(goredis.Pipeliner) *goredis.Cmd{
-			func(p goredis.Pipeliner) *goredis.Cmd { return script.EvalSha(ctx, p, keys, args...) },
-			func(p goredis.Pipeliner) *goredis.Cmd { return script.Eval(ctx, p, keys, args...) },
-		} {
-			var synced *goredis.Cmd
-			_, _ = s.client.Pipelined(ctx, func(p goredis.Pipeliner) error { // each command has its own error
-				result = queue(p)
-				synced = p.Do(ctx, waitAOFArgs(s.limit)...)
-				return nil
-			})
-			if goredis.HasErrorPrefix(result.Err(), "NOSCRIPT") {
-				continue
-			}
-			if result.Err() != nil {
-				return result.Err()
-			}
-			counts, err := synced.Int64Slice()
-			return notSynced(counts, err)
-		}
-		return result.Err()
-	})
-	if err != nil {
-		return nil, err
-	}
-	return result.StringSlice()
-}
+// errEmptyAnswer says that a script did not answer as scripts of ours do.
+var errEmptyAnswer = errors.New("the script gave an empty answer")
 
 // errNotSynced says that a commit was done, and is perhaps not on disk.
 var errNotSynced = errors.New("written, but the server did not say in time that it is on its disk")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,9 +108,24 @@ func TestFrozen(t *testing.T) {
 	if _, err := s.Load(ctx); errdefs.ClassOf(err) != errdefs.DeadlineExceeded {
 		t.Errorf("load: %v, want deadline exceeded", err)
 	}
+	canceled, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if _, err := s.Commit(canceled, []store.Write{doc("given up", `1`)}); errdefs.ClassOf(err) != errdefs.OutcomeUnknown {
+			t.Errorf("commit that was given up: %v, want outcome unknown", err)
+		}
+	})
+	testkit.Eventually(t, "the server gets that commit", func() error {
+		if !s.Sending(2) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	giveUp()
+	waiting.Wait()
 	server.Resume()
 	testkit.Eventually(t, "the commit that was not answered shows", func() error {
-		if got := names(t, s); got != "before during" {
+		if got := names(t, s); got != "before during given up" {
 			return errors.New(got)
 		}
 		return nil
