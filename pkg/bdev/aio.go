@@ -55,8 +55,11 @@ type AIO struct {
 	mu sync.Mutex
 	// head and tail are the queue of requests that wait for a worker; guarded by mu.
 	head, tail *Request
-	// running is the number of workers; guarded by mu.
+	// running is the number of workers, and at work what each of them does; guarded by mu.
 	running int
+	atWork  [aioWorkers]*Request
+	// freed tells workers that wait for a range that another has done its request.
+	freed   *sync.Cond
 	workers sync.WaitGroup
 }
 
@@ -72,6 +75,7 @@ func NewAIO(o AIOOptions) (*AIO, error) {
 		return nil, openError(err)
 	}
 	a := &AIO{options: o, override: o.BlockSizeBytes != 0, file: file, fd: int(file.Fd())}
+	a.freed = sync.NewCond(&a.mu)
 	if err := a.measure(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

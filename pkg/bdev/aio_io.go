@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,24 +61,51 @@ func (a *AIO) readCached(r *Request) bool {
 }
 
 // work carries out requests until there are none.
+//
+// Requests begin in the order in which they came, and one whose range another is writing waits. The
+// contract asks for neither, but a write of a connection that broke may lie here while its host
+// already repeats it and goes on: the old copy must not land on what came later.
 func (a *AIO) work() {
 	defer a.workers.Done()
-	for {
-		a.mu.Lock()
-		r := a.head
-		if r == nil {
-			a.running--
-			a.mu.Unlock()
-			return
+	a.mu.Lock()
+	for a.head != nil {
+		if a.conflicts(a.head) {
+			a.freed.Wait()
+			continue
 		}
+		r := a.head
 		a.head = r.next
 		if a.head == nil {
 			a.tail = nil
 		}
 		r.next = nil
+		slot := slices.Index(a.atWork[:], nil)
+		a.atWork[slot] = r
 		a.mu.Unlock()
-		r.Complete(a.do(r))
+		err := a.do(r)
+		a.mu.Lock()
+		a.atWork[slot] = nil
+		a.freed.Broadcast()
+		a.mu.Unlock()
+		r.Complete(err)
+		a.mu.Lock()
 	}
+	a.running--
+	a.mu.Unlock()
+}
+
+// conflicts says whether a request has to wait for one that is at work; the caller holds mu.
+func (a *AIO) conflicts(r *Request) bool {
+	if r.Op == OpFlush {
+		return false
+	}
+	for _, q := range a.atWork {
+		if q != nil && q.Op != OpFlush && (r.changes() || q.changes()) &&
+			(q.Block-r.Block < r.Count || r.Block-q.Block < q.Count) { // one begins within the other
+			return true
+		}
+	}
+	return false
 }
 
 // do carries out one request.

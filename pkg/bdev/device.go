@@ -67,6 +67,11 @@ func (r *Request) Complete(err error) {
 	r.Done(r, err)
 }
 
+// changes says whether the request may change what its range holds.
+func (r *Request) changes() bool {
+	return r.Op == OpWrite || r.Op == OpWriteZeroes || r.Op == OpUnmap
+}
+
 // Device moves blocks. Implementations are safe for concurrent use and give no order between
 // requests that are in flight at the same time.
 type Device interface {

@@ -3,6 +3,7 @@
 package bdev_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"syscall"
@@ -140,5 +141,44 @@ func TestAIOReadOnlyAndCutFile(t *testing.T) {
 	}
 	if err := bdevtest.Do(t, d, bdev.OpRead, 0, 1, data); err != nil {
 		t.Errorf("a read before the cut: %v", err)
+	}
+}
+
+// TestAIOKeepsOverlappingWritesInOrder: of writes in flight to the same blocks, the one that came last
+// stays.
+func TestAIOKeepsOverlappingWritesInOrder(t *testing.T) {
+	const writes = 200
+	r, file := newRegistry(t), sizedFile(t, 1<<20)
+	if _, err := bdev.CreateAIO(r, bdev.AIOOptions{Name: "a", Filename: file, BlockSizeBytes: 512}); err != nil {
+		t.Fatal(err)
+	}
+	d := openDesc(t, r, "a")
+	done := make(chan error, writes)
+	for i := range writes {
+		data := bytes.Repeat([]byte{byte(i)}, 32*512)
+		d.Submit(&bdev.Request{
+			Op: bdev.OpWrite, Block: uint64(i % 32), Count: 32, Data: data,
+			Done: func(_ *bdev.Request, err error) { done <- err },
+		})
+	}
+	for range writes {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := make([]byte, 512)
+	for block := range uint64(32 + 31) {
+		if err := bdevtest.Do(t, d, bdev.OpRead, block, 1, last); err != nil {
+			t.Fatal(err)
+		}
+		want := -1
+		for i := range writes {
+			if first := uint64(i % 32); first <= block && block < first+32 {
+				want = i
+			}
+		}
+		if last[0] != byte(want) || last[511] != byte(want) {
+			t.Errorf("block %d is of write %d, want %d", block, last[0], want)
+		}
 	}
 }
