@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"net"
 	"os"
 	"time"
@@ -115,9 +116,19 @@ func invoke(ctx context.Context, conn *grpc.ClientConn, method protoreflect.Meth
 	}
 	path := fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())
 	if err := conn.Invoke(ctx, path, in.Interface(), out.Interface()); err != nil {
-		return nil, err
+		return nil, errdefs.RenameFields(err, func(field string) string { return asTyped(method.Input(), field) })
 	}
 	return out, nil
+}
+
+// asTyped writes a field of the resource in a request as people type it: without the request's name
+// for the resource.
+func asTyped(request protoreflect.MessageDescriptor, field string) string {
+	first, rest, ok := strings.Cut(field, ".")
+	if fd := request.Fields().ByName(protoreflect.Name(first)); !ok || fd == nil || fd.Message() == nil {
+		return field
+	}
+	return rest
 }
 
 // setText sets a string field of a request, if the request has it.

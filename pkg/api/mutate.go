@@ -35,7 +35,8 @@ func (h *handler) create(ctx context.Context, req protoreflect.Message) (proto.M
 		}
 		resource.SetName(msg, "")
 	}
-	return h.engine.Create(ctx, h.kind, string(parent), id, msg)
+	created, err := h.engine.Create(ctx, h.kind, string(parent), id, msg)
+	return created, h.inRequest(err)
 }
 
 // update serves AIP-134.
@@ -59,7 +60,20 @@ func (h *handler) update(ctx context.Context, req protoreflect.Message) (proto.M
 	if err != nil {
 		return nil, err
 	}
-	return h.engine.Update(ctx, h.kind, string(name), msg, paths, req.Get(h.allowMissing).Bool())
+	updated, err := h.engine.Update(ctx, h.kind, string(name), msg, paths, req.Get(h.allowMissing).Bool())
+	return updated, h.inRequest(err)
+}
+
+// inRequest makes the field paths of an engine's error, which are those of the resource, paths of the
+// request that carries it.
+func (h *handler) inRequest(err error) error {
+	return errdefs.RenameFields(err, func(path string) string {
+		first, _, _ := strings.Cut(path, ".")
+		if h.in.Descriptor().Fields().ByName(protoreflect.Name(first)) != nil {
+			return path
+		}
+		return join(string(h.body.Name()), path)
+	})
 }
 
 // delete serves AIP-135.

@@ -170,10 +170,35 @@ func ClassOf(err error) Class {
 
 // Fields returns every field violation in the chain of err.
 func Fields(err error) []FieldViolation {
+	if r, ok := errors.AsType[*renamed](err); ok {
+		return r.fields
+	}
 	var all []FieldViolation
 	walk(err, func(e *Error) { all = append(all, e.fields...) })
 	return all
 }
+
+// RenameFields returns err with the path of every field violation replaced by what rename makes of
+// it: a room that knows a message only as part of another says so with this. Nil stays nil.
+func RenameFields(err error, rename func(path string) string) error {
+	fields := Fields(err)
+	if len(fields) == 0 {
+		return err
+	}
+	r := &renamed{error: err, fields: make([]FieldViolation, len(fields))}
+	for i, f := range fields {
+		r.fields[i] = FieldViolation{Field: rename(f.Field), Description: f.Description}
+	}
+	return r
+}
+
+// renamed is an error whose field violations have other paths than those in its chain.
+type renamed struct {
+	error
+	fields []FieldViolation
+}
+
+func (r *renamed) Unwrap() error { return r.error }
 
 // Preconditions returns every precondition in the chain of err.
 func Preconditions(err error) []Precondition {

@@ -57,3 +57,17 @@ func TestDetails(t *testing.T) {
 		t.Errorf("preconditions %v", p)
 	}
 }
+
+func TestRenameFields(t *testing.T) {
+	inner := errdefs.InvalidField("size", "must be set")
+	err := fmt.Errorf("create: %w", errdefs.RenameFields(inner, func(p string) string { return "volume." + p }))
+	if f := errdefs.Fields(err); len(f) != 1 || f[0].Field != "volume.size" || f[0].Description != "must be set" {
+		t.Errorf("fields %v", f)
+	}
+	if !errors.Is(err, errdefs.InvalidArgument) || errdefs.ClassOf(err) != errdefs.InvalidArgument {
+		t.Errorf("class of %v is lost", err)
+	}
+	if errdefs.RenameFields(nil, nil) != nil || !errors.Is(errdefs.RenameFields(io.EOF, nil), io.EOF) {
+		t.Error("errors without fields must stay as they are")
+	}
+}
