@@ -58,7 +58,7 @@ func (s *initiatorSettings) register(flags *pflag.FlagSet) {
 }
 
 // trid reads address and subsystem.
-func (s *initiatorSettings) trid() (host.TransportID, error) {
+func (s *initiatorSettings) trid(ctx context.Context) (host.TransportID, error) {
 	u, err := url.Parse(s.address)
 	if err != nil || u.Scheme != "tcp" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
 		return host.TransportID{}, usageError{fmt.Errorf("--address %q: write tcp://HOST:PORT", s.address)}
@@ -66,7 +66,7 @@ func (s *initiatorSettings) trid() (host.TransportID, error) {
 	if s.subnqn == "" {
 		return host.TransportID{}, usageError{errors.New("--subnqn is missing: the NQN of the subsystem")}
 	}
-	ip, err := resolve(u.Hostname())
+	ip, err := resolve(ctx, u.Hostname())
 	if err != nil {
 		return host.TransportID{}, err
 	}
@@ -80,11 +80,11 @@ func (s *initiatorSettings) trid() (host.TransportID, error) {
 }
 
 // resolve returns the first address of a name.
-func resolve(name string) (netip.Addr, error) {
+func resolve(ctx context.Context, name string) (netip.Addr, error) {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		return ip.Unmap(), nil
 	}
-	ips, err := (&net.Resolver{}).LookupNetIP(context.Background(), "ip", name)
+	ips, err := (&net.Resolver{}).LookupNetIP(ctx, "ip", name)
 	if err != nil || len(ips) == 0 {
 		return netip.Addr{}, fmt.Errorf("--address: look %q up: %w", name, err)
 	}
@@ -122,7 +122,7 @@ func (s *initiatorSettings) connect(ctx context.Context) (*initiator, error) {
 	if err != nil {
 		return nil, err
 	}
-	trid, err := s.trid()
+	trid, err := s.trid(ctx)
 	if err != nil {
 		return nil, err
 	}

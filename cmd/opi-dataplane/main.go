@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), identifyCommand(), ioCommand())
+	root.AddCommand(serveCommand(), identifyCommand(), ioCommand()) //nolint:contextcheck // cobra hands the context to commands
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {

@@ -164,8 +164,8 @@ func threadStats(_ context.Context, c *call) {
 		c.fail(jsonrpc.CodeInternalError, err.Error())
 		return
 	}
-	up := uint64(time.Since(c.server.began))
-	busy := min(uint64(used.Utime.Nano()+used.Stime.Nano()), up)
+	up := c.server.ticks()
+	busy := min(uint64(max(used.Utime.Nano()+used.Stime.Nano(), 0)), up)
 	c.reply(threadStatsResult{TickRate: bdev.TickRate, Threads: []threadResult{
 		{Name: appThread, ID: appThreadID, CPUMask: threadCPUMask, Busy: busy, Idle: up - busy},
 		{Name: pollGroup, ID: pollGroupID, CPUMask: threadCPUMask, Idle: up},

@@ -67,7 +67,7 @@ func (c *call) replyBdev(name string) bool {
 // awaitBdev looks for a bdev until the time is up.
 func (c *call) awaitBdev(ctx context.Context, name string, timeoutMS uint64) {
 	const longest = uint64(1<<63-1) / uint64(time.Millisecond)
-	deadline := time.NewTimer(time.Duration(min(timeoutMS, longest)) * time.Millisecond) //nolint:gosec // bounded
+	deadline := time.NewTimer(time.Duration(min(timeoutMS, longest)) * time.Millisecond)
 	defer deadline.Stop()
 	tick := time.NewTicker(bdevCheckPeriod)
 	defer tick.Stop()

@@ -64,8 +64,7 @@ func strerror(errno syscall.Errno) string {
 // errnoOf returns the errno in the chain of err, or EIO when there is none: something failed that
 // has no number of its own.
 func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}
 	return syscall.EIO

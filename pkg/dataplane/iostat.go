@@ -5,7 +5,6 @@ package dataplane
 import (
 	"context"
 	"syscall"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 )
@@ -228,7 +227,7 @@ func resetIostat(_ context.Context, c *call, p *resetIostatParams) {
 	})
 }
 
-// ticks is the time since the data plane was made, in ticks.
+// ticks is the time since the process began, in ticks.
 func (s *Server) ticks() uint64 {
-	return uint64(time.Since(s.began)) / (uint64(time.Second) / bdev.TickRate)
+	return bdev.Ticks()
 }

@@ -180,8 +180,11 @@ func wholeNumber(raw []byte) (value uint64, negative, ok bool) {
 		return 0, false, false
 	}
 	for _, c := range digits + strings.Repeat("0", power) {
+		if c < '0' || c > '9' {
+			return 0, false, false
+		}
 		d := uint64(c - '0')
-		if c < '0' || c > '9' || value > (math.MaxUint64-d)/10 {
+		if value > (math.MaxUint64-d)/10 {
 			return 0, false, false
 		}
 		value = value*10 + d

@@ -90,7 +90,7 @@ func (p *attachParams) options(usual host.AttachOptions) host.AttachOptions {
 	o.Multipath = p.MultipathOpts.multipath(usual.Multipath)
 	if p.FabricsConnectTimeoutUS != nil {
 		const longest = uint64(1<<63-1) / uint64(time.Microsecond)
-		o.ConnectTimeout = time.Duration(min(*p.FabricsConnectTimeoutUS, longest)) * time.Microsecond //nolint:gosec // bounded
+		o.ConnectTimeout = time.Duration(min(*p.FabricsConnectTimeoutUS, longest)) * time.Microsecond
 	}
 	return o
 }

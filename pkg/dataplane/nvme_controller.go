@@ -29,8 +29,7 @@ func nvmeControllerMethods() []method {
 // their errno.
 func (c *call) failHost(err error) {
 	c.server.cfg.Log.Debug("call refused", "method", c.method.name, "err", err)
-	var refused *host.Refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*host.Refusal](err); ok {
 		c.fail(-int(refused.Errno), refused.Text)
 		return
 	}

@@ -66,13 +66,14 @@ func removeHost(ctx context.Context, c *call, p *removeHostParams) {
 		return
 	}
 	c.later(onSubsystem(p.NQN), func() {
+		const longest = uint64(1<<63-1) / uint64(time.Millisecond)
+		patience := time.Duration(longest) * time.Millisecond
 		if p.TimeoutMS > 0 {
-			const longest = uint64(1<<63-1) / uint64(time.Millisecond)
-			limited, cancel := context.WithTimeout(ctx, time.Duration(min(p.TimeoutMS, longest))*time.Millisecond) //nolint:gosec // bounded
-			defer cancel()
-			ctx = limited
+			patience = time.Duration(min(p.TimeoutMS, longest)) * time.Millisecond
 		}
-		if err := c.server.nvmf.target.RemoveHost(ctx, p.NQN, p.Host); err != nil {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if err := c.server.nvmf.target.RemoveHost(limited, p.NQN, p.Host); err != nil {
 			c.server.cfg.Log.Debug("host not removed", "nqn", p.NQN, "host", p.Host, "err", err)
 			c.fail(jsonrpc.CodeInternalError, internalError)
 			return

@@ -157,7 +157,7 @@ func getListeners(_ context.Context, c *call, p *subsystemParams) {
 			one := listenerInfo{Address: newAddressResult(l.Address)}
 			if info.ANAReporting {
 				for i, state := range l.ANAStates {
-					one.ANAStates = append(one.ANAStates, anaInfo{Group: uint32(i) + 1, State: anaName(state)}) //nolint:gosec // as many as namespaces
+					one.ANAStates = append(one.ANAStates, anaInfo{Group: uint32(i) + 1, State: anaName(state)})
 				}
 			}
 			out = append(out, one)

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -93,7 +94,7 @@ func decoderOf(t reflect.Type) (string, func([]byte, reflect.Value) bool, *plan)
 	if t == reflect.TypeFor[uuid.UUID]() {
 		return "uuid", decodeUUID, nil
 	}
-	if words, ok := reflect.Zero(t).Interface().(enum); ok {
+	if words, ok := reflect.TypeAssert[enum](reflect.Zero(t)); ok {
 		return "enum", enumDecoder(words.words()), nil
 	}
 	switch t.Kind() {
@@ -186,13 +187,11 @@ func enumDecoder(words []string) func([]byte, reflect.Value) bool {
 		if !ok {
 			return false
 		}
-		for _, w := range words {
-			if s == w {
-				into.SetString(s)
-				return true
-			}
+		if !slices.Contains(words, s) {
+			return false
 		}
-		return false
+		into.SetString(s)
+		return true
 	}
 }
 

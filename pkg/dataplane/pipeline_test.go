@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -136,5 +137,103 @@ func BenchmarkPipelinedCreate(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 		})
+	}
+}
+
+// BenchmarkDisks makes whole disks (bdev, subsystem, namespace, listener), all calls pipelined: what
+// a data plane takes to get everything back after a restart.
+func BenchmarkDisks(b *testing.B) {
+	const most = 1000 // subsystems
+	_, path := serve(b)
+	c := dial(b, path)
+	_ = c.conn.SetDeadline(time.Time{})
+	c.must("nvmf_create_transport", `{"trtype":"TCP"}`)
+	port := freePort(b)
+	b.ResetTimer()
+	for made := 0; made < b.N; made += most {
+		n := min(most, b.N-made)
+		go func() {
+			for i := range n {
+				nqn := fmt.Sprintf(`"nqn":"nqn.2016-06.io.spdk:d%d"`, i)
+				_, _ = fmt.Fprintf(c.conn, `{"id":1,"method":"bdev_null_create","params":{"name":"d%d","block_size":4096,"num_blocks":256}}`+
+					`{"id":2,"method":"nvmf_create_subsystem","params":{%[2]s,"allow_any_host":true}}`+
+					`{"id":3,"method":"nvmf_subsystem_add_ns","params":{%[2]s,"namespace":{"bdev_name":"d%[1]d"}}}`+
+					`{"id":4,"method":"nvmf_subsystem_add_listener","params":{%[2]s,"listen_address":`+
+					`{"trtype":"TCP","traddr":"127.0.0.1","trsvcid":"%[3]s"}}}`, i, nqn, port)
+			}
+		}()
+		for range 4 * n {
+			if a := c.receive(); a.Error.Code != 0 {
+				b.Fatal(a.Error.Message)
+			}
+		}
+		b.StopTimer()
+		for i := range n {
+			c.must("nvmf_delete_subsystem", fmt.Sprintf(`{"nqn":"nqn.2016-06.io.spdk:d%d"}`, i))
+			c.must("bdev_null_delete", fmt.Sprintf(`{"name":"d%d"}`, i))
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "disks/s")
+}
+
+// freePort returns a TCP port that nobody listens on.
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
+}
+
+// TestSubsystemsAreCapped: SPDK takes 1,024 subsystems, the discovery subsystem among them.
+func TestSubsystemsAreCapped(t *testing.T) {
+	_, path := serve(t)
+	c := dial(t, path)
+	for i := 1; i < maxSubsystems; i++ {
+		c.must("nvmf_create_subsystem", fmt.Sprintf(`{"nqn":"nqn.2016-06.io.spdk:s%d"}`, i))
+	}
+	a := c.call("nvmf_create_subsystem", `{"nqn":"nqn.2016-06.io.spdk:last"}`)
+	if a.Error.Code != -32603 || a.Error.Message != "Unable to create subsystem nqn.2016-06.io.spdk:last" {
+		t.Errorf("one subsystem too many: %+v", a.Error)
+	}
+	c.must("nvmf_delete_subsystem", `{"nqn":"nqn.2016-06.io.spdk:s1"}`)
+	c.must("nvmf_create_subsystem", `{"nqn":"nqn.2016-06.io.spdk:last"}`)
+}
+
+// TestBdevGoesWhileItIsExposed deletes bdevs at the moment at which they become namespaces: nothing
+// is left behind, and nothing hangs.
+func TestBdevGoesWhileItIsExposed(t *testing.T) {
+	s, path := serve(t)
+	c := dial(t, path)
+	const nqn = `"nqn":"nqn.2016-06.io.spdk:cnode1"`
+	c.must("nvmf_create_subsystem", "{"+nqn+"}")
+	for i := range 50 {
+		c.send(fmt.Sprintf(`{"id":1,"method":"bdev_malloc_create","params":{"name":"m%[1]d","block_size":512,"num_blocks":8}}`+
+			`{"id":2,"method":"nvmf_subsystem_add_ns","params":{%[2]s,"namespace":{"bdev_name":"m%[1]d"}}}`+
+			`{"id":3,"method":"bdev_malloc_delete","params":{"name":"m%[1]d"}}`, i, nqn))
+		for range 3 {
+			c.receive()
+		}
+	}
+	for i := range 50 {
+		c.must("bdev_malloc_create", fmt.Sprintf(`{"name":"n%d","block_size":512,"num_blocks":8}`, i))
+		c.send(fmt.Sprintf(`{"id":2,"method":"nvmf_subsystem_add_ns","params":{%s,"namespace":{"bdev_name":"n%d"}}}`, nqn, i))
+		other := dial(t, path)
+		other.must("bdev_malloc_delete", fmt.Sprintf(`{"name":"n%d"}`, i))
+		c.receive()
+		_ = other.conn.Close()
+	}
+	if got := string(c.must("nvmf_get_subsystems", "{"+nqn+"}")); !strings.Contains(got, `"namespaces":[]`) {
+		t.Errorf("namespaces without bdevs: %s", got)
+	}
+	if left := s.bdevs.List(); len(left) > 0 {
+		t.Errorf("%d bdevs are left", len(left))
 	}
 }

@@ -21,7 +21,6 @@ var (
 	refusedInternal = refusal{code: jsonrpc.CodeInternalError, message: decodeFailed}
 	refusedParams   = refusal{code: jsonrpc.CodeInvalidParams, message: "Invalid parameters"}
 	refusedArgument = refusal{code: jsonrpc.CodeInvalidParams, message: "Invalid argument"}
-	refusedDecode   = refusal{code: jsonrpc.CodeInvalidParams, message: decodeFailed}
 )
 
 // refusedAny is the answer of a method that takes no parameters to any, be they empty.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -38,7 +37,6 @@ type Server struct {
 	methods map[string]*method
 	order   []string // names of the methods, in the order of declaration
 	turns   *turns
-	began   time.Time
 	bdevs   *bdev.Registry
 	nvmf    *nvmf
 	host    *host.Host
@@ -74,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("dataplane: set up the host: %w", err)
 	}
 	s := &Server{
-		nvmf: nvmf, host: initiator, options: defaultNvmeOptions(), attached: newAttached(), cfg: cfg, methods: make(map[string]*method), turns: newTurns(), began: time.Now(),
+		nvmf: nvmf, host: initiator, options: defaultNvmeOptions(), attached: newAttached(), cfg: cfg, methods: make(map[string]*method), turns: newTurns(),
 		bdevs: bdevs, made: newMade(),
 	}
 	s.levels = newLevels(cfg.Level)
@@ -103,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // It waits for users of bdevs to let go until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.turns.close()
-	if err := s.nvmf.target.Close(); err != nil {
+	if err := s.nvmf.target.Close(); err != nil { //nolint:contextcheck // it waits for all its goroutines, whatever the time
 		return fmt.Errorf("dataplane: close the target: %w", err)
 	}
 	if err := errors.Join(s.host.Close(ctx), s.bdevs.Close(ctx)); err != nil {

@@ -52,7 +52,7 @@ func TestMethodTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden) //nolint:gosec // a file of ours
+	want, err := os.ReadFile(golden)
 	if err != nil {
 		t.Fatal(err)
 	}

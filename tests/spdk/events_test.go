@@ -195,6 +195,16 @@ func (r *replay) awaitBdev(name string) {
 	eventuallyTrue(r.T, "bdev "+name, func() bool { return slices.Contains(r.names(), name) })
 }
 
+// pause waits, between two looks at something that happens in another process.
+func pause(tb testing.TB, d time.Duration) {
+	tb.Helper()
+	select {
+	case <-time.After(d):
+	case <-tb.Context().Done():
+		tb.Fatal("the test is over")
+	}
+}
+
 // eventuallyTrue waits for something that happens in another process.
 func eventuallyTrue(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
@@ -202,7 +212,7 @@ func eventuallyTrue(tb testing.TB, what string, holds func() bool) {
 		if time.Now().After(end) {
 			tb.Fatalf("not within %v: %s", patience, what)
 		}
-		time.Sleep(10 * time.Millisecond) // polling, bounded
+		pause(tb, 10*time.Millisecond)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		status = m.Run()
 	}
 	_ = os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(status) //nolint:forbidigo // a TestMain that has work to do before and after
 }
 
 func build(dir string) error {
@@ -43,5 +43,5 @@ func build(dir string) error {
 	if err != nil {
 		return fmt.Errorf("build opi-dataplane: %w\n%s", err, out)
 	}
-	return os.Setenv("OPI_TEST_BIN", dir) //nolint:usetesting // there is no test yet
+	return os.Setenv("OPI_TEST_BIN", dir)
 }

@@ -32,7 +32,7 @@ func (r *replay) raw(s *step) {
 	began := time.Now()
 	for _, part := range s.Send {
 		at, _ := part[0].(float64)
-		time.Sleep(time.Until(began.Add(time.Duration(at) * time.Millisecond))) // the recording's own pace
+		pause(r.T, time.Until(began.Add(time.Duration(at)*time.Millisecond))) // the recording's own pace
 		if _, err := io.WriteString(conn, r.ports.out(r.unabridged(s, text(part[1])), r.dir)); err != nil {
 			break // the server has closed it; what was received tells
 		}

@@ -49,7 +49,7 @@ func recordings(tb testing.TB) []string {
 
 func load(tb testing.TB, file string) []step {
 	tb.Helper()
-	data, err := os.ReadFile(file) //nolint:gosec // a file of ours
+	data, err := os.ReadFile(file)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -23,6 +23,8 @@ type ledger struct {
 	left map[string]bool
 	// served are the methods that opi-dataplane has; guarded by mu.
 	served []string
+	// files is how many files were replayed; guarded by mu.
+	files int
 }
 
 // replay is one file being replayed.
@@ -65,6 +67,10 @@ func (l *ledger) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if all := len(recordings(t)); l.files < all {
+		t.Logf("%d of %d files were replayed: the tables are not checked", l.files, all)
+		return
+	}
 	for _, method := range slices.Sorted(maps.Keys(outOfScope())) {
 		if slices.Contains(l.served, method) {
 			t.Errorf("%s is served: it is not out of scope", method)
@@ -143,6 +149,7 @@ func (r *replay) learnMethods() {
 		r.served[method] = true
 	}
 	r.ledger.mu.Lock()
+	r.ledger.files++
 	r.ledger.served = result.Result
 	r.ledger.mu.Unlock()
 }
@@ -197,7 +204,7 @@ func (r *replay) exchange(s *step) {
 		if time.Now().After(end) {
 			break
 		}
-		time.Sleep(20 * time.Millisecond) // what is waited for happens in another process
+		pause(r.T, 20*time.Millisecond)
 	}
 	r.Errorf("%s: %s\n    %s", s.Step, s.Request, strings.Join(diffs, "\n    "))
 }
