@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
 )
 
@@ -25,6 +26,7 @@ func newGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		runtime.WithMiddlewares(checkQuery(queryParameters())),
 		runtime.WithIncomingHeaderMatcher(headerToMetadata),
 		runtime.WithMetadata(callerMetadata),
+		runtime.WithRoutingErrorHandler(noRoute),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		pb.RegisterAioVolumeServiceHandler,
@@ -42,6 +44,18 @@ func newGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		}
 	}
 	return mux, nil
+}
+
+// noRoute answers a request for which the API has no method, saying what was asked for.
+func noRoute(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	switch code {
+	case http.StatusNotFound:
+		refuse(w, r, 0, errdefs.New(errdefs.NotFound, "the API has nothing at %s", r.URL.Path))
+	case http.StatusMethodNotAllowed:
+		refuse(w, r, code, errdefs.New(errdefs.Unimplemented, "the API has no %s for %s", r.Method, r.URL.Path))
+	default:
+		refuse(w, r, code, errdefs.New(errdefs.InvalidArgument, "%s %s: %s", r.Method, r.URL.Path, http.StatusText(code)))
+	}
 }
 
 // headerToMetadata says which HTTP headers go on, and as what: the gateway's usual choice and the
