@@ -128,10 +128,7 @@ func (a *association) open(ctx context.Context, qid uint16, depth int) (*queue, 
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	q.inCapsule, q.recvSize = fabricsData, recvIO
-	if qid == 0 {
-		q.recvSize = recvAdmin
-	}
+	q.inCapsule = fabricsData
 	a.mu.Lock()
 	a.all = append(a.all, q)
 	a.mu.Unlock()

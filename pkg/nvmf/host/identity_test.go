@@ -3,7 +3,7 @@
 package host_test
 
 import (
-	"crypto/sha1" //nolint:gosec // version 5 UUIDs are defined by it
+	"crypto/sha1"
 	"net"
 	"slices"
 	"syscall"
@@ -20,7 +20,7 @@ import (
 func TestUUIDRule(t *testing.T) {
 	nguid, id := uuid.New(), uuid.New()
 	space := uuid.MustParse("edaed2de-24bc-4b07-b559-f47ecbe730fd")
-	generated := uuid.NewHash(sha1.New(), space, []byte("SN                  1"), 5) //nolint:gosec // as above
+	generated := uuid.NewHash(sha1.New(), space, []byte("SN                  1"), 5)
 	for name, tc := range map[string]struct {
 		nguid, uuid uuid.UUID
 		generate    bool

@@ -30,7 +30,6 @@ type queue struct {
 	tx, rx    nvme.Framing
 	maxH2C    uint32
 	inCapsule uint32
-	recvSize  int // bytes
 
 	wake       chan struct{} // the writer has work; capacity 1
 	stop       chan struct{} // closed when the queue fails

@@ -10,11 +10,12 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
 )
 
-// Sizes of receive buffers in bytes. Data that does not lie in one completely is read straight into
+// The receive buffer begins small, as there may be thousands of idle connections, and doubles while
+// reads fill it. Sizes are in bytes. Data that does not lie in it completely is read straight into
 // its place.
 const (
-	recvAdmin = 4 << 10
-	recvIO    = 64 << 10
+	recvMin = 4 << 10
+	recvMax = 64 << 10
 )
 
 // receiver takes bytes from the connection for the reader.
@@ -24,7 +25,8 @@ type receiver struct {
 	start, end int
 }
 
-// need makes at least n bytes available, and returns all that are. n is at most the buffer's size.
+// need makes at least n bytes available, and returns all that are; they are valid until the next
+// need. n is at most recvMin.
 func (r *receiver) need(n int) ([]byte, error) {
 	for r.end-r.start < n {
 		if r.start > 0 && len(r.buf)-r.start < n {
@@ -36,6 +38,9 @@ func (r *receiver) need(n int) ([]byte, error) {
 		}
 		k, err := r.from.Read(r.buf[r.end:])
 		r.end += k
+		if r.end == len(r.buf) && len(r.buf) < recvMax {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
 		if err != nil && r.end-r.start < n {
 			return nil, err //nolint:wrapcheck // wrapped by the caller
 		}
@@ -58,7 +63,7 @@ func (r *receiver) into(p []byte) error {
 
 // readLoop takes PDUs until the connection ends, and then fails what is in flight.
 func (q *queue) readLoop() {
-	in := &receiver{from: (*source)(q), buf: make([]byte, q.recvSize)}
+	in := &receiver{from: (*source)(q), buf: make([]byte, recvMin)}
 	for {
 		if err := q.readPDU(in); err != nil {
 			if pdu, ok := errors.AsType[*nvme.PDUError](err); ok {
