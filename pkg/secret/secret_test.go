@@ -20,7 +20,7 @@ const plain = "hunter2-plain"
 
 // shows reports whether text holds the secret in clear, hexadecimal or as a list of byte values.
 func shows(text string) bool {
-	decimal := strings.Trim(fmt.Sprint([]byte(plain)), "[]")
+	decimal := strings.Trim(fmt.Sprintf("%d", []byte(plain)), "[]")
 	return strings.Contains(text, plain) || strings.Contains(text, decimal) ||
 		strings.Contains(strings.ToLower(text), fmt.Sprintf("%x", plain))
 }

@@ -56,7 +56,7 @@ func (p *process) start() {
 		p.tb.Fatalf("%s runs already", p)
 	}
 	// No context: the cleanup ends the child, after cleanups of the test that still need it.
-	p.cmd = exec.Command(p.name, p.args...) //nolint:noctx,gosec // see above; the test chose the program
+	p.cmd = exec.Command(p.name, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = childAttributes()
 	p.done = make(chan struct{})

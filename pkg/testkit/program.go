@@ -18,16 +18,21 @@ import (
 	"testing"
 )
 
-// built remembers the programs that this test binary has built: a name once, however many tests ask.
-var built sync.Map //nolint:gochecknoglobals // what is on disk is one thing for the whole process
+// built remembers the programs that this test binary has built, each once however many tests ask:
+// from name to func() (string, error). It is one for the process, as the files are.
+var built sync.Map
 
 // Program builds ./cmd/<name> of this module, with the race detector if the tests have it, and
 // returns the path of the binary. Test binaries of one checkout share what they build; go build sees
 // to it that it is never older than the sources were at the first call.
 func Program(tb testing.TB, name string) string {
 	tb.Helper()
-	once, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(name) }))
-	path, err := once.(func() (string, error))()
+	entry, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(name) }))
+	once, ok := entry.(func() (string, error))
+	if !ok {
+		tb.Fatalf("built holds a %T", entry)
+	}
+	path, err := once()
 	if err != nil {
 		tb.Fatalf("build ./cmd/%s: %v", name, err)
 	}
@@ -56,7 +61,7 @@ func build(name string) (string, error) {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/"+name)...) //nolint:gosec // a test's own program
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/"+name)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
@@ -94,7 +99,7 @@ func cacheDir(root string) (string, error) {
 // lock waits until this process alone has the file, so that test binaries that run at the same time
 // do not build the same program over each other.
 func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in our own cache directory
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

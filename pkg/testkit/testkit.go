@@ -62,7 +62,7 @@ func FreePort(tb testing.TB) int {
 	const lowest, count, tries = 10_000, 20_000, 100
 	var last error
 	for range tries {
-		port := lowest + rand.IntN(count) //nolint:gosec // a port is no secret
+		port := lowest + rand.IntN(count)
 		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
 			err = l.Close()

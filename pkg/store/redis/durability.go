@@ -112,12 +112,13 @@ func lines(text string) func(func(string) bool) {
 
 // judge says what the settings mean.
 func (s settings) judge() store.Durability {
-	level, why := store.LevelUnknown, ""
+	var level store.Level
+	var why string
 	switch {
 	case s.appendOnly == "no":
 		level, why = store.LevelNone, "appendonly is no, so a restart of the server loses what came after its last snapshot: set appendonly yes and appendfsync always"
 	case s.appendOnly == "" || s.appendFsync == "":
-		why = "the server does not let this user ask (INFO, CONFIG GET appendfsync): allow it, or see that appendonly is yes and appendfsync is always"
+		level, why = store.LevelUnknown, "the server does not let this user ask (INFO, CONFIG GET appendfsync): allow it, or see that appendonly is yes and appendfsync is always"
 	case s.appendFsync == "always":
 		level, why = store.LevelSynced, "appendonly is yes and appendfsync is always"
 	case s.canWaitAOF():

@@ -146,9 +146,12 @@ func TestReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ want, key, field string }{
-		{"1", "meta", "format"}, {"1.2.3", "meta", "written_by"}, {"1", "meta", "revision"},
+		{"1", "meta", "format"},
+		{"1.2.3", "meta", "written_by"},
+		{"1", "meta", "revision"},
 		{`{"revision":1,"body":{"state":"READY"}}`, "documents", "mallocVolumes/m0"},
-		{"v1:key:box", "sealed", "mallocVolumes/m0"}, {"host/1", "lease", "holder"},
+		{"v1:key:box", "sealed", "mallocVolumes/m0"},
+		{"host/1", "lease", "holder"},
 	} {
 		if got := server.CLI("HGET", "opi-bridge:{dpu-1}:"+row.key, row.field); got != row.want {
 			t.Errorf("%s of %s is %q, want %q", row.field, row.key, got, row.want)

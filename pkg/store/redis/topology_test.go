@@ -131,12 +131,27 @@ func TestDurability(t *testing.T) {
 func TestURLRefused(t *testing.T) {
 	const password = "pass/word#?"
 	for _, row := range []struct{ url, want string }{
-		{"http://host", "scheme"}, {"", "scheme"}, {"redis://", "host:port"}, {"redis://host:0", "host:port"}, {"redis://host:70000", "host:port"},
-		{"redis://host/x", "database"}, {"redis://host/-1", "database"}, {"redis+cluster://host/1", "database"},
-		{"redis://host?what=1", "what"}, {"redis://host?addr=b:1", "addr"}, {"redis+sentinel://host", "master"}, {"redis://host?master=m", "master"},
-		{"redis://host?tls_ca=/f", "rediss"}, {"redis://host?password_file=", "password_file"}, {"redis://host?password_file=a&password_file=b", "password_file"},
-		{"redis://u:p@host?password_file=/f", "leave one out"}, {"redis+unix://host/path", "redis+unix"}, {"redis://host#x", "#"},
-		{"redis://:" + password + "@host", ""}, {"redis://:%zz" + password + "@host", ""}, {"redis+sentinel://h?master=m&sentinel_password_file=/none", "/none"},
+		{"http://host", "scheme"},
+		{"", "scheme"},
+		{"redis://", "host:port"},
+		{"redis://host:0", "host:port"},
+		{"redis://host:70000", "host:port"},
+		{"redis://host/x", "database"},
+		{"redis://host/-1", "database"},
+		{"redis+cluster://host/1", "database"},
+		{"redis://host?what=1", "what"},
+		{"redis://host?addr=b:1", "addr"},
+		{"redis+sentinel://host", "master"},
+		{"redis://host?master=m", "master"},
+		{"redis://host?tls_ca=/f", "rediss"},
+		{"redis://host?password_file=", "password_file"},
+		{"redis://host?password_file=a&password_file=b", "password_file"},
+		{"redis://u:p@host?password_file=/f", "leave one out"},
+		{"redis+unix://host/path", "redis+unix"},
+		{"redis://host#x", "#"},
+		{"redis://:" + password + "@host", ""},
+		{"redis://:%zz" + password + "@host", ""},
+		{"redis+sentinel://h?master=m&sentinel_password_file=/none", "/none"},
 	} {
 		_, err := redis.New(redis.Config{URL: row.url, Instance: "i"})
 		if errdefs.ClassOf(err) != errdefs.InvalidArgument || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "word") && strings.Contains(row.url, password) && strings.Contains(err.Error(), "pass/") {
@@ -152,9 +167,13 @@ func TestURLRefused(t *testing.T) {
 
 func TestURL(t *testing.T) {
 	for _, row := range []struct{ url, want string }{
-		{"redis://host", "redis://host:6379"}, {"rediss://u:p@host:1/2", "rediss://host:1"}, {"redis://[::1]:7", "redis://[::1]:7"},
-		{"redis://[::1]", "redis://[::1]:6379"}, {"redis+unix:///run/redis.sock?db=1", "redis+unix:///run/redis.sock"},
-		{"redis+sentinel://u:p@a?addr=b:2&master=m", "redis+sentinel://a:26379,b:2"}, {"redis+cluster://a?addr=b", "redis+cluster://a:6379,b:6379"},
+		{"redis://host", "redis://host:6379"},
+		{"rediss://u:p@host:1/2", "rediss://host:1"},
+		{"redis://[::1]:7", "redis://[::1]:7"},
+		{"redis://[::1]", "redis://[::1]:6379"},
+		{"redis+unix:///run/redis.sock?db=1", "redis+unix:///run/redis.sock"},
+		{"redis+sentinel://u:p@a?addr=b:2&master=m", "redis+sentinel://a:26379,b:2"},
+		{"redis+cluster://a?addr=b", "redis+cluster://a:6379,b:6379"},
 	} {
 		if got, err := redis.ParseURL(row.url); err != nil || got.String() != row.want {
 			t.Errorf("%s: %v, %v; want %s", row.url, got, err, row.want)

@@ -99,7 +99,8 @@ func testCompareAndSet(b *bench) {
 		write("nullVolumes/n", 0, `2`), write("nullVolumes/n", revision+1, `2`), write("nullVolumes/n", 1<<60, `2`), write("nullVolumes/none", revision, `2`),
 		remove("nullVolumes/n", revision+1), remove("nullVolumes/none", revision),
 	} {
-		if err := b.refuses(s, errdefs.Aborted, w); !strings.Contains(err.Error(), w.Name) {
+		b.refuses(s, errdefs.Aborted, w)
+		if _, err := s.Commit(b.Context(), []store.Write{w}); err == nil || !strings.Contains(err.Error(), w.Name) {
 			b.Errorf("the error does not name %s: %v", w.Name, err)
 		}
 	}
@@ -243,22 +244,21 @@ func testSnapshot(b *bench) {
 // testContext: a caller who has given up changes nothing.
 func testContext(b *bench) {
 	s := b.store()
-	past, cancel := context.WithDeadline(b.Context(), time.Unix(0, 0))
-	defer cancel()
-	for _, row := range []struct {
-		ctx  context.Context
-		want errdefs.Class
-	}{{b.canceled(), errdefs.Canceled}, {past, errdefs.DeadlineExceeded}} {
-		_, err := s.Commit(row.ctx, []store.Write{write("a", 0, `1`)})
-		_, loadErr := s.Load(row.ctx)
-		_, leaseErr := s.Acquire(row.ctx, "somebody", time.Minute)
-		_, durabilityErr := s.Durability(row.ctx)
+	check := func(ctx context.Context, want errdefs.Class) {
+		_, err := s.Commit(ctx, []store.Write{write("a", 0, `1`)})
+		_, loadErr := s.Load(ctx)
+		_, leaseErr := s.Acquire(ctx, "somebody", time.Minute)
+		_, durabilityErr := s.Durability(ctx)
 		for _, err := range []error{err, loadErr, leaseErr, durabilityErr} {
-			if errdefs.ClassOf(err) != row.want {
-				b.Errorf("got %v, want class %q", err, row.want)
+			if errdefs.ClassOf(err) != want {
+				b.Errorf("got %v, want class %q", err, want)
 			}
 		}
 	}
+	past, cancel := context.WithDeadline(b.Context(), time.Unix(0, 0))
+	defer cancel()
+	check(b.canceled(), errdefs.Canceled)
+	check(past, errdefs.DeadlineExceeded)
 	b.holds(s)
 }
 

@@ -105,13 +105,12 @@ func (b *bench) holds(s store.Store, want ...store.Document) {
 }
 
 // refuses checks that the commit gives an error of the class.
-func (b *bench) refuses(s store.Store, class errdefs.Class, writes ...store.Write) error {
+func (b *bench) refuses(s store.Store, class errdefs.Class, writes ...store.Write) {
 	b.Helper()
 	revisions, err := s.Commit(b.Context(), writes)
 	if errdefs.ClassOf(err) != class || revisions != nil {
 		b.Fatalf("commit gave %v, %v; want an error of class %q", revisions, err, class)
 	}
-	return err
 }
 
 func same(got, want []store.Document) error {
