@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -122,9 +123,7 @@ func TestBadInput(t *testing.T) {
 	const nqn = "nqn.2024-01.io.example:web-1"
 	ns := func(ref string, more o) o {
 		spec := o{"volumeNameRef": ref}
-		for k, v := range more {
-			spec[k] = v
-		}
+		maps.Copy(spec, more)
 		return o{"spec": spec}
 	}
 	volume := o{"blockSize": 512, "blocksCount": 64}
