@@ -3,12 +3,10 @@
 package dataplane
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,26 +25,7 @@ func serve(tb testing.TB) (*Server, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	path := filepath.Join(tb.TempDir(), "rpc.sock")
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "unix", path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, l) }()
-	tb.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			tb.Error(err)
-		}
-		closing, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer stop()
-		if err := s.Close(closing); err != nil {
-			tb.Error(err)
-		}
-	})
-	return s, path
+	return s, serveOn(tb, s)
 }
 
 // caller is a connection that is used one call at a time.

@@ -147,7 +147,11 @@ func (o *nvmeOptions) host() host.Options {
 
 // fixedChanged names an option that cannot be changed and was, or is "".
 func (o *nvmeOptions) fixedChanged() string {
-	now, usual := reflect.ValueOf(*o), reflect.ValueOf(defaultNvmeOptions())
+	asked := *o
+	if asked.IOQueueRequests == attachedQueueRequests { // what a saved configuration says
+		asked.IOQueueRequests = 0
+	}
+	now, usual := reflect.ValueOf(asked), reflect.ValueOf(defaultNvmeOptions())
 	for i := range now.NumField() {
 		field := now.Type().Field(i)
 		if field.Tag.Get("fixed") != "" && !reflect.DeepEqual(now.Field(i).Interface(), usual.Field(i).Interface()) {
