@@ -8,31 +8,22 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 )
 
-// built remembers the programs that this test binary has built, each once however many tests ask:
-// from name to func() (string, error). It is one for the process, as the files are.
-var built sync.Map
-
 // Program builds ./cmd/<name> of this module, with the race detector if the tests have it, and
-// returns the path of the binary. Test binaries of one checkout share what they build; go build sees
-// to it that it is never older than the sources were at the first call.
+// returns the path of the binary. A test binary builds each program once, however many tests ask;
+// those of one checkout share what they build.
 func Program(tb testing.TB, name string) string {
 	tb.Helper()
-	entry, _ := built.LoadOrStore(name, sync.OnceValues(func() (string, error) { return build(name) }))
-	once, ok := entry.(func() (string, error))
-	if !ok {
-		tb.Fatalf("built holds a %T", entry)
-	}
-	path, err := once()
+	path, err := build(name)
 	if err != nil {
 		tb.Fatalf("build ./cmd/%s: %v", name, err)
 	}
@@ -40,7 +31,7 @@ func Program(tb testing.TB, name string) string {
 }
 
 func build(name string) (string, error) {
-	// No test's context: what is built serves all tests of this binary.
+	// No test's context: what is built serves other tests too.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*patience)
 	defer cancel()
 	root, err := moduleRoot(ctx)
@@ -51,13 +42,22 @@ func build(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(dir, name+".lock"))
+	path := filepath.Join(dir, name)
+	unlock, err := lock(path + ".lock")
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	path := filepath.Join(dir, name)
-	args := []string{"build", "-o", path}
+	me, err := self()
+	if err != nil {
+		return "", err
+	}
+	marker := path + ".built-by"
+	if by, err := os.ReadFile(marker); err == nil && string(by) == me {
+		return path, nil
+	}
+	output := path + ".out" // go build finds here what it made last
+	args := []string{"build", "-o", output}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -66,7 +66,43 @@ func build(name string) (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return path, nil
+	if err := publish(output, path); err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(marker, []byte(me), 0o600)
+}
+
+// publish gives a file a second name in one step, so that a test which starts the program at this
+// moment finds the old one or the new one.
+func publish(file, name string) error {
+	next := name + ".next"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(file, next); err != nil {
+		return err
+	}
+	if err := os.Rename(next, name); err != nil {
+		return err
+	}
+	// Rename leaves both names when they are of one file already.
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// self tells this run of this test binary from all others.
+func self() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("process %d of %s of %d", os.Getpid(), path, info.ModTime().UnixNano()), nil
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
