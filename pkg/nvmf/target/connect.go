@@ -42,7 +42,7 @@ func (q *queue) connect(e nvme.SQE, data []byte) {
 		n.io.Add(1)
 		n.currentIO.Add(1)
 	}
-	_ = q.conn.SetReadDeadline(time.Time{})
+	q.wait(time.Time{})
 	q.omitsSuccess = c.noFlowControl && !q.opts.NoC2HSuccess
 	sqhd := q.sqhd
 	if c.noFlowControl {
@@ -62,6 +62,7 @@ func (q *queue) admit(e nvme.SQE, data []byte) (*controller, *refusal) {
 		return nil, &refusal{nvme.StatusInvalidField | nvme.DNR, 0, err.Error()}
 	}
 	t := q.target
+	t.fence(&d)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.subsystems[d.SUBNQN]

@@ -39,6 +39,7 @@ type controller struct {
 	queues    map[uint16]*queue
 	closing   bool
 	leaving   leaving
+	ended     []*queue // queues that have ended, whose connections are still open
 	kato      time.Duration
 	keepAlive *time.Timer
 	events    events
@@ -64,7 +65,7 @@ func (c *controller) queueList() []*queue {
 	return slices.Collect(maps.Values(c.queues))
 }
 
-// shutdown begins the end of the association: all its connections are closed. It does not wait.
+// shutdown begins the end of the association: all its queues are failed. It does not wait.
 func (c *controller) shutdown(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,6 +100,15 @@ func (c *controller) leave(q *queue) {
 	c.mu.Lock()
 	delete(c.queues, q.qid)
 	left := len(c.queues)
+	c.ended = append(c.ended, q)
+	// While the controller goes, no connection is closed before all queues have ended: to the host
+	// one closed connection is the end of all.
+	if left == 0 || !c.closing && (left == 1 || c.leaving == notLeaving) {
+		for _, e := range c.ended {
+			_ = e.conn.Close()
+		}
+		c.ended = nil
+	}
 	if left <= 1 {
 		c.left()
 	}

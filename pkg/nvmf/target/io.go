@@ -169,6 +169,11 @@ func (q *queue) start(r *request, a *attachment) {
 		return
 	}
 	r.att = a
+	if r.changing() && !q.hostListens() {
+		a.leave()
+		q.recycle(r)
+		return // no answer: nobody would hear it
+	}
 	if r.changing() && !a.mayWrite(r) {
 		return // a fused pair has the namespace, and submits r when it is done
 	}

@@ -12,6 +12,9 @@ import (
 // end the connection; a *nvme.PDUError is told to the peer.
 func (q *queue) parse() error {
 	for {
+		if q.failed() {
+			return errFailed
+		}
 		b := q.buf[q.r:q.w]
 		if len(b) < nvme.CHSize {
 			return nil

@@ -46,6 +46,7 @@ type queue struct {
 	// finished is a stack of requests that are done; wake has a token when it is not empty.
 	finished atomic.Pointer[request]
 	wake     chan struct{}
+	ended    chan struct{} // closed when no command is left
 
 	// mu guards all below. run holds it except while it waits.
 	mu   sync.Mutex
@@ -67,6 +68,9 @@ type queue struct {
 	attachments []*attachment // by nsid-1
 	out         output
 	completed   uint64
+
+	probe  probe
+	probed bool // since the last read
 }
 
 // serve starts a queue on a new connection.
@@ -79,10 +83,11 @@ func (t *Target) serve(conn *net.TCPConn, p *portal) {
 	}
 	q := &queue{
 		target: t, portal: p, conn: conn, opts: *t.transport,
-		wake: make(chan struct{}, 1),
-		buf:  make([]byte, max(firstRead, nextPage(int(t.transport.InCapsuleDataSizeBytes)+3*nvme.PDUHeaderMax))),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		buf: make([]byte, max(firstRead, nextPage(int(t.transport.InCapsuleDataSizeBytes)+3*nvme.PDUHeaderMax))),
 	}
 	t.unassociated[q] = struct{}{}
+	q.probe.init(conn)
 	q.out.arena, q.out.segment = make([]byte, 0, headerArena), -1
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		q.peer = a.AddrPort()
@@ -93,11 +98,21 @@ func (t *Target) serve(conn *net.TCPConn, p *portal) {
 
 func nextPage(n int) int { return (n + 4095) &^ 4095 }
 
-// fail closes the connection; the first reason is logged. It takes no lock and does not block.
+// errFailed ends run after fail; the reason is kept beside it.
+var errFailed = errors.New("the queue has been failed")
+
+// fail ends the queue: it begins no further command, and once devices have finished those begun, its
+// connection is closed. The first reason is logged. It takes no lock and does not block.
+//
+// The order matters: a host that sees its connection closed sends its commands again over another
+// one, and may write the same blocks anew. A command of the old connection must not come after that.
 func (q *queue) fail(reason string) {
 	q.reason.CompareAndSwap(nil, &reason)
-	_ = q.conn.Close()
+	_ = q.conn.SetDeadline(time.Unix(1, 0)) // wakes whoever waits for the peer
 }
+
+// failed says whether fail has been called.
+func (q *queue) failed() bool { return q.reason.Load() != nil }
 
 // run is the queue's goroutine.
 func (q *queue) run() {
@@ -106,7 +121,7 @@ func (q *queue) run() {
 	late.Go(func() { q.answerLate(stop) })
 
 	q.mu.Lock()
-	_ = q.conn.SetReadDeadline(time.Now().Add(connectWithin))
+	q.wait(time.Now().Add(connectWithin))
 	var err error
 	for err == nil {
 		if err = q.parse(); err == nil {
@@ -119,6 +134,14 @@ func (q *queue) run() {
 	close(stop)
 	late.Wait()
 	q.finishUp()
+}
+
+// wait sets how long the peer may be silent; zero is for ever. It does not undo fail.
+func (q *queue) wait(until time.Time) {
+	_ = q.conn.SetReadDeadline(until)
+	if q.failed() {
+		q.fail("")
+	}
 }
 
 // fill reads more, after everything that is due has been written.
@@ -146,6 +169,7 @@ func (q *queue) receive(b []byte) (int, error) {
 	q.mu.Unlock()
 	n, err := q.conn.Read(b)
 	q.mu.Lock()
+	q.probed = false
 	return n, err
 }
 
@@ -167,7 +191,7 @@ func (q *queue) answerLate(stop <-chan struct{}) {
 // explain tells the peer about a fault of its own and the log about the end. q.mu is held.
 func (q *queue) explain(err error) {
 	var pe *nvme.PDUError
-	if errors.As(err, &pe) {
+	if errors.As(err, &pe) && !q.failed() {
 		header := q.buf[q.r:min(q.w, q.r+nvme.PDUHeaderMax)]
 		if n := nvme.CHSize; len(header) > n && int(nvme.CH(header).HLEN()) >= n {
 			header = header[:min(len(header), int(nvme.CH(header).HLEN()))]
@@ -183,7 +207,7 @@ func (q *queue) explain(err error) {
 		_, _ = io.Copy(io.Discard, q.conn)
 	}
 	if errors.Is(err, io.EOF) {
-		q.fail("closed by the host")
+		q.fail(closedByHost)
 	} else {
 		q.fail(err.Error())
 	}
@@ -220,9 +244,11 @@ func (q *queue) finishUp() {
 	}
 	c := q.controller
 	q.mu.Unlock()
+	close(q.ended)
 	n := &q.target.counters
 	switch {
 	case c == nil:
+		_ = q.conn.Close()
 		n.currentUnknown.Add(-1)
 		q.target.mu.Lock()
 		delete(q.target.unassociated, q)
