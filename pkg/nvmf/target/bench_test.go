@@ -17,7 +17,7 @@ import (
 // The client keeps the queue full and does as little as it can.
 func BenchmarkRandomRead(b *testing.B) {
 	for kind, make := range map[string]func() bdev.Device{
-		"memory": func() bdev.Device { return mapped{newRAM(4096, 16384)} },
+		"malloc": func() bdev.Device { return malloc(b, "m0", 4096, 16384) },
 		"device": func() bdev.Device { return newRAM(4096, 16384) },
 	} {
 		for _, depth := range []int{1, 32, 128} {

@@ -5,6 +5,7 @@ package target_test
 import (
 	"bytes"
 	"sync"
+	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 )
@@ -80,4 +81,17 @@ func (d slow) Submit(r *bdev.Request) {
 		<-d.gate
 		r.Complete(d.do(r))
 	})
+}
+
+// malloc returns a malloc bdev, open and claimed as an nvmf target does.
+func malloc(tb testing.TB, name string, blockSize uint32, blocks uint64) *bdev.Desc {
+	tb.Helper()
+	r := bdev.NewRegistry()
+	if _, err := bdev.CreateMalloc(r, bdev.MallocOptions{Name: name, BlockSizeBytes: blockSize, Blocks: blocks}); err != nil {
+		tb.Fatal(err)
+	}
+	d, err := r.Open(name, true, bdev.Events{})
+	must(tb, err)
+	must(tb, d.Claim("NVMe-oF Target"))
+	return d
 }

@@ -48,7 +48,7 @@ func TestReconnectWaitsForTheLastConnection(t *testing.T) {
 		"closed":   func(a, q *client) { a.conn.Close(); q.conn.Close() },
 		"only I/O": func(_, q *client) { q.conn.Close() },
 		"shut down": func(a, _ *client) {
-			a.propertySet(nvme.PropertyCC, uint64(nvme.MakeCC().WithSHN(nvme.SHNNormal)))
+			_ = a.propertySet(nvme.PropertyCC, uint64(nvme.MakeCC().WithSHN(nvme.SHNNormal)))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

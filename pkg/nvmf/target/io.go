@@ -135,7 +135,7 @@ func (q *queue) read(e nvme.SQE, a *attachment) error {
 // readMemory answers a read with the memory itself; the attachment keeps it valid until the flush.
 func (q *queue) readMemory(e nvme.SQE, a *attachment, size uint64) error {
 	if a.counter != nil {
-		a.counter.CountRead(size, time.Duration(1))
+		a.counter.CountRead(size, time.Since(q.began))
 	}
 	memory := a.ns.memory.Bytes(e.SLBA(), uint64(e.Blocks()))
 	if !q.outgoing.DataDigest {

@@ -70,7 +70,8 @@ type queue struct {
 	completed   uint64
 
 	probe  probe
-	probed bool // since the last read
+	probed bool      // since the last read
+	began  time.Time // when the last read ended: the beginning of the commands in it
 }
 
 // serve starts a queue on a new connection.
@@ -169,7 +170,7 @@ func (q *queue) receive(b []byte) (int, error) {
 	q.mu.Unlock()
 	n, err := q.conn.Read(b)
 	q.mu.Lock()
-	q.probed = false
+	q.probed, q.began = false, time.Now()
 	return n, err
 }
 
