@@ -5,18 +5,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 )
 
 // describe prints what runs where, and lines to copy.
 func describe(out io.Writer, l layout, storage, dpu *node, id identity) {
-	short := func(path string) string {
-		if relative, err := filepath.Rel(filepath.Dir(l.dir), path); err == nil {
-			return relative
-		}
-		return path
-	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\nNODE\tPROGRAM\tPID\tLISTENS ON\tLOG\n")
 	for _, n := range []*node{storage, dpu} {
@@ -56,4 +52,17 @@ Try, in another terminal:
 
 Ctrl-C stops everything. The state stays in %s: the next start finds the same disk. `+"`make clean`"+` removes it.
 `, loopback, l.dpu.nvmePort, diskNQN, dpu.bridge.pid(), dpu.dataplane.pid(), storage.dataplane.pid(), short(l.dir))
+}
+
+// short returns the path as seen from the working directory, unless that lies somewhere else altogether.
+func short(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	relative, err := filepath.Rel(here, path)
+	if err != nil || strings.HasPrefix(relative, "..") {
+		return path
+	}
+	return relative
 }

@@ -19,7 +19,7 @@ func foreground(ctx context.Context, l layout, out io.Writer) (err error) {
 		return err
 	}
 	out = &lineWriter{out: out}
-	fmt.Fprintf(out, "Starting a storage node and a DPU on %s; their state is in %s\n", loopback, l.dir)
+	fmt.Fprintf(out, "Starting a storage node and a DPU on %s; their state is in %s\n", loopback, short(l.dir))
 	storage, err := startNode(ctx, l.bin, l.storage)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (k *keeper) watch(ctx context.Context, entry *kept, p *process) error {
 			return p.stop()
 		case <-p.done:
 		}
-		fmt.Fprintf(k.out, "%s died (%v), it starts again in %v; log: %s\n", p, p.err, restartPause, p.log)
+		fmt.Fprintf(k.out, "%s died (%v), it starts again in %v; log: %s\n", p, p.err, restartPause, short(p.log))
 		timer := time.NewTimer(restartPause)
 		select {
 		case <-entry.stopping:
