@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -243,6 +244,25 @@ func TestHostileBehaviour(t *testing.T) {
 			t.Error("the I/O queue stays")
 		}
 	})
+}
+
+// TestSilentConnections opens connections and says nothing.
+func TestSilentConnections(t *testing.T) {
+	tgt, err := target.New(target.Config{MaxUnassociated: 3})
+	must(t, err)
+	defer tgt.Close()
+	must(t, tgt.CreateTransport(target.TransportOptions{}))
+	at := export(t, tgt)
+	queue := admin(t, at, options{}) // is connected, and so does not count
+	for range 3 {
+		dial(t, at, options{})
+	}
+	if _, err := dialRaw(t, at).Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a fourth silent connection: %v", err)
+	}
+	if got := queue.do(queue.sqe(nvme.AdminKeepAlive, 0), nil, false); !got.status.OK() {
+		t.Errorf("keep alive: %v", got.status)
+	}
 }
 
 // FuzzConnection throws bytes at a connection, before and after it is initialized and connected.

@@ -214,6 +214,9 @@ func (q *queue) prepare(r *request, a *attachment) nvme.Status {
 	case nvme.IOWrite:
 		r.io.Op = bdev.OpWrite
 	default:
+		if e.CDW(12)&nvme.CDW12DEAC != 0 {
+			return nvme.StatusInvalidField | nvme.DNR // DLFEAT does not offer it
+		}
 		r.io.Op = bdev.OpWriteZeroes
 	}
 	if e.CDW(12)&nvme.CDW12FUA != 0 {

@@ -188,6 +188,7 @@ func TestRefusedCommands(t *testing.T) {
 				{"copy of nothing", func() nvme.SQE { e := q.sqe(0, 1); e.SetCopy(0, 1); return e }(), 0, nil, nvme.StatusSGLDataLengthInvalid},
 				{"unknown opcode", q.sqe(0x7E, 1), 0, nil, nvme.StatusInvalidOpcode},
 				{"reservation", q.sqe(0x0D, 1), 0, random(16), nvme.StatusInvalidOpcode},
+				{"zeroes that deallocate", flagged(q.rw(nvme.IOWriteZeroes, 1, 0, 1), nvme.CDW12DEAC), 0, nil, nvme.StatusInvalidField},
 				{"zeroes beyond the end", q.rw(nvme.IOWriteZeroes, 1, 4000, 97), 0, nil, nvme.StatusLBAOutOfRange},
 				{"deallocate beyond the end", dsm(1), 0, nvme.EncodeDSM(nil, []nvme.DSMRange{{Blocks: 1, SLBA: 4096}}), nvme.StatusLBAOutOfRange},
 				{"deallocate without ranges", dsm(2), 0, make16(), nvme.StatusSGLDataLengthInvalid},

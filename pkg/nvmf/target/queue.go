@@ -82,6 +82,11 @@ func (t *Target) serve(conn *net.TCPConn, p *portal) {
 		_ = conn.Close()
 		return
 	}
+	if len(t.unassociated) >= t.maxUnknown {
+		t.log.Warn("connection refused", "address", p.at.String(), "peer", conn.RemoteAddr().String(), "reason", "too many have not connected a queue")
+		_ = conn.Close()
+		return
+	}
 	q := &queue{
 		target: t, portal: p, conn: conn, opts: *t.transport,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),

@@ -19,6 +19,9 @@ type Config struct {
 	Firmware string
 	// MaxSubsystems bounds their number, the discovery subsystem included. Default 1024.
 	MaxSubsystems int
+	// MaxUnassociated bounds connections that have not connected a queue yet; more are closed at
+	// once. Default 1024.
+	MaxUnassociated int
 }
 
 // Target is an NVMe/TCP target. Its methods may be called concurrently.
@@ -26,6 +29,7 @@ type Target struct {
 	log           *slog.Logger
 	firmware      string
 	maxSubsystems int
+	maxUnknown    int
 	counters      counters
 	buffers       bufferPool
 	connections   sync.WaitGroup
@@ -47,6 +51,7 @@ type Target struct {
 func New(cfg Config) (*Target, error) {
 	setDefault(&cfg.Firmware, "26.09")
 	setDefault(&cfg.MaxSubsystems, 1024)
+	setDefault(&cfg.MaxUnassociated, 1024)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -56,10 +61,14 @@ func New(cfg Config) (*Target, error) {
 	if cfg.MaxSubsystems < 1 {
 		return nil, errdefs.InvalidField("max_subsystems", "%d is not positive", cfg.MaxSubsystems)
 	}
+	if cfg.MaxUnassociated < 1 {
+		return nil, errdefs.InvalidField("max_unassociated", "%d is not positive", cfg.MaxUnassociated)
+	}
 	t := &Target{
 		log:           cfg.Log,
 		firmware:      cfg.Firmware,
 		maxSubsystems: cfg.MaxSubsystems,
+		maxUnknown:    cfg.MaxUnassociated,
 		subsystems:    map[string]*subsystem{},
 		portals:       map[portalKey]*portal{},
 		unassociated:  map[*queue]struct{}{},
