@@ -250,7 +250,7 @@ func TestHostileBehaviour(t *testing.T) {
 func TestSilentConnections(t *testing.T) {
 	tgt, err := target.New(target.Config{MaxUnassociated: 3})
 	must(t, err)
-	defer tgt.Close()
+	t.Cleanup(func() { must(t, tgt.Close()) })
 	must(t, tgt.CreateTransport(target.TransportOptions{}))
 	at := export(t, tgt)
 	queue := admin(t, at, options{}) // is connected, and so does not count
