@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,12 +87,15 @@ func serveAt(t testing.TB, path string, handlers map[string]jsonrpc.Handler, tun
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
-	return func() {
+	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-	}
+		if _, err := os.Lstat(path); err == nil {
+			t.Error("Serve has returned, and its socket is still there")
+		}
+	})
 }
 
 // dial connects to a unix socket until the test ends.

@@ -89,9 +89,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer func() {
-		if stop() {
-			_ = l.Close()
-		}
+		stop()
+		// Even if ctx has just closed it: the path of a unix socket is gone when this returns.
+		_ = l.Close()
 	}()
 	for pause := minAcceptPause; ; {
 		select {

@@ -296,3 +296,17 @@ func testPathStats(t *testing.T, s Suite) {
 		t.Errorf("an unknown path: %v", err)
 	}
 }
+
+// testWriteCache: SPDK keeps connected hosts from seeing a write cache appear. The refusal says so.
+func testWriteCache(t *testing.T, s Suite) {
+	node, b := s.storage(t, 1), s.bench(t)
+	n, m := null("n"), malloc("m")
+	node.must(driver.Create, n)
+	node.must(driver.Create, m)
+	node.must(driver.Create, namespace(node.sub, 1, n))
+	b.must(driver.Create, node.path("c", 0))
+	node.refused(errdefs.FailedPrecondition, driver.Step{Op: driver.Create, Object: namespace(node.sub, 2, m)}, "m", "write cache")
+	b.must(driver.Delete, node.path("c", 0))
+	node.eventually("the host has gone", func() bool { return node.hosts(0) == 0 })
+	node.must(driver.Create, namespace(node.sub, 2, m))
+}

@@ -62,6 +62,7 @@ func Run(t *testing.T, s Suite) {
 		tests["TwinPaths"] = testTwinPaths
 		tests["NSIDReuse"] = testNSIDReuse
 		tests["PathStats"] = testPathStats
+		tests["WriteCache"] = testWriteCache
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

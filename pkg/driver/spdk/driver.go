@@ -26,14 +26,21 @@ type Config struct {
 	Log *slog.Logger
 	// MinBackoff and MaxBackoff bound the pause between attempts to connect; 0 is the client's own.
 	MinBackoff, MaxBackoff time.Duration
+	// AnswerTimeout is how long SPDK may leave the simplest call unanswered before the connection is
+	// given up; 0 is 10 s. Only what SPDK answers at once is measured by it.
+	AnswerTimeout time.Duration
 	// ObserveCall is told of every call to SPDK that has ended. May be nil; safe for concurrent use.
 	ObserveCall func(method string, took time.Duration, err error)
 }
+
+// defaultAnswerTimeout is a thousand times what SPDK needs for a call that it answers in its next poll.
+const defaultAnswerTimeout = 10 * time.Second
 
 // Driver drives one SPDK. It implements [driver.Driver], [driver.Statter], [driver.Resetter] and
 // [driver.HostCounter].
 type Driver struct {
 	log      *slog.Logger
+	patience time.Duration
 	client   *spdkrpc.Client
 	events   *mailbox
 	attaches *keyedLock // one at a time per connection and, where needed, controller
@@ -58,8 +65,14 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Log == nil {
 		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: Log is missing")
 	}
+	if cfg.AnswerTimeout < 0 {
+		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: AnswerTimeout is %v, must not be negative", cfg.AnswerTimeout)
+	}
+	if cfg.AnswerTimeout == 0 {
+		cfg.AnswerTimeout = defaultAnswerTimeout
+	}
 	d := &Driver{
-		log: cfg.Log, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
+		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
 	}
 	d.status.Err = errdefs.New(errdefs.Unavailable, "no connection to %s://%s has been tried yet", cfg.Network, cfg.Address)
 	client, err := spdkrpc.NewClient(spdkrpc.ClientConfig{

@@ -87,7 +87,7 @@ func (p *proxy) start() {
 	go func() { done <- server.Serve(ctx, l) }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stop = func() { cancel(); <-done }
+	p.stop = sync.OnceFunc(func() { cancel(); <-done })
 }
 
 func (p *proxy) restart() {

@@ -7,16 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
 )
-
-// helloTimeout bounds the first calls on a connection: each is answered within one poll of SPDK, so
-// one that takes this long has nobody at the other end.
-const helloTimeout = 10 * time.Second
 
 // session is what is known of the SPDK at the other end of the present connection. It is not
 // changed after it was made, only replaced.
@@ -29,7 +24,7 @@ type session struct {
 
 // hello makes the acquaintance of the SPDK at a new connection, before anybody else calls it.
 func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
 	var (
 		version spdkrpc.Version

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
@@ -222,5 +224,49 @@ func TestAnswerLost(t *testing.T) {
 	p.restart()
 	if err := <-outcome; !errors.Is(err, errdefs.OutcomeUnknown) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestFrozen: a data plane that has stopped answering is away, until it answers again.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	plane := testkit.DataPlane(t)
+	d := start(t, spdk.Config{
+		Network: "unix", Address: plane.Socket(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), AnswerTimeout: time.Second,
+	})
+	testkit.Eventually(t, "connected", func() error { return d.Status().Err })
+	plane.Pause()
+	testkit.Eventually(t, "it is noticed", func() error {
+		if s := d.Status(); s.Up || !strings.Contains(fmt.Sprint(s.Err), "answer") {
+			return fmt.Errorf("status %+v", s)
+		}
+		return nil
+	})
+	if err := do(t, d, driver.Create, bdev("m")); !errors.Is(err, errdefs.Unavailable) {
+		t.Errorf("while it is frozen: %v", err)
+	}
+	plane.Resume()
+	testkit.Eventually(t, "connected again", func() error { return d.Status().Err })
+}
+
+// TestSubsystemLimit makes more subsystems than SPDK has room for.
+func TestSubsystemLimit(t *testing.T) {
+	t.Parallel()
+	d := connected(t, between(t))
+	steps := make([]driver.Step, 1100)
+	for i := range steps {
+		steps[i] = driver.Step{Op: driver.Create, Object: &driver.Subsystem{NQN: fmt.Sprintf("%s%d", someNQN, i)}}
+	}
+	made := 0
+	for i, err := range d.Apply(t.Context(), steps) {
+		switch {
+		case err == nil:
+			made++
+		case !errors.Is(err, errdefs.ResourceExhausted):
+			t.Errorf("subsystem %d: %v", i, err)
+		}
+	}
+	if made < 1000 || made > 1024 {
+		t.Errorf("%d subsystems were made", made)
 	}
 }

@@ -5,10 +5,10 @@ package spdk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
-	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
 )
 
@@ -57,11 +57,8 @@ func (d *Driver) read(ctx context.Context, s *story) (news bool) {
 	for {
 		// The last one that is known is asked for again: if it is not the first to come, either much has
 		// happened, or somebody between us and SPDK has kept the connection over a restart.
-		got, err := spdkrpc.NotifyGetNotifications{ID: s.last.ID, Max: watchMost}.Do(ctx, d.client)
+		got, err := d.ask(ctx, s.last.ID)
 		if err != nil {
-			if errdefs.ClassOf(err) == errdefs.Internal {
-				d.log.Warn("notifications cannot be read", "err", err)
-			}
 			return news
 		}
 		switch {
@@ -80,4 +77,20 @@ func (d *Driver) read(ctx context.Context, s *story) (news bool) {
 			return news
 		}
 	}
+}
+
+// ask reads notifications. As SPDK answers this at once, it shows too whether anybody is alive there:
+// if not, the connection is given up, so that everybody knows.
+func (d *Driver) ask(ctx context.Context, from uint64) ([]spdkrpc.Notification, error) {
+	waiting, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
+	got, err := spdkrpc.NotifyGetNotifications{ID: from, Max: watchMost}.Do(waiting, d.client)
+	switch {
+	case err == nil:
+	case waiting.Err() != nil && ctx.Err() == nil:
+		d.client.Disconnect(fmt.Errorf("the data plane has not answered for %v: %w", d.patience, err))
+	case spdkrpc.Refusal(err) != nil:
+		d.log.Warn("notifications cannot be read", "err", err)
+	}
+	return got, err
 }
