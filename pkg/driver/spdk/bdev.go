@@ -137,12 +137,12 @@ func (d *Driver) updateBdev(ctx context.Context, step *driver.Step, b *driver.Bd
 		}
 		err := spdkrpc.BdevNullResize{Name: b.Name, NewSize: size / mebibyte}.Do(ctx, d.client)
 		return d.missing(ctx, "bdev_null_resize", b.Name, err)
-	case driver.BdevMalloc, driver.BdevNvme, driver.BdevForeign:
+	default:
+		if len(differences) == 0 {
+			return nil
+		}
+		return notInPlace(step, "a bdev of kind %s keeps its size", b.Kind)
 	}
-	if len(differences) == 0 {
-		return nil
-	}
-	return notInPlace(step, "a bdev of kind %s keeps its size", b.Kind)
 }
 
 // missing returns the outcome of a call on a bdev that should exist.
