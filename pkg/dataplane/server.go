@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -50,6 +51,10 @@ type Server struct {
 	attached *attached
 }
 
+// eventDelay is how long a change of remote namespaces goes unseen, as with SPDK: an identifier that
+// is used again within that time keeps the old identity on the host.
+const eventDelay = 100 * time.Millisecond
+
 // New returns a data plane without any object, or InvalidArgument for a configuration that is not
 // whole. It starts nothing; Close lets go of what the methods will have made.
 func New(cfg Config) (*Server, error) {
@@ -67,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}
 	bdevs := bdev.NewRegistry()
-	initiator, err := host.New(host.Config{Registry: bdevs, Log: cfg.Log})
+	initiator, err := host.New(host.Config{Registry: bdevs, Log: cfg.Log, EventDelay: eventDelay})
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: set up the host: %w", err)
 	}

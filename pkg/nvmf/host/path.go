@@ -167,6 +167,7 @@ func (p *path) run(ctx context.Context, a *association) {
 
 // serve looks after a connected controller until it is lost, or until somebody wishes otherwise.
 func (p *path) serve(ctx context.Context, a *association) *operation {
+	var settled <-chan time.Time // set while a change of namespaces waits to be looked at
 	for {
 		var again <-chan time.Time
 		if p.incomplete() {
@@ -180,8 +181,15 @@ func (p *path) serve(ctx context.Context, a *association) *operation {
 		case <-again:
 			p.readAccess(ctx, a)
 		case event := <-a.events:
-			p.handle(ctx, a, event)
+			if event == nvme.EventNamespaceChanged && p.host.cfg.EventDelay > 0 {
+				settled = time.After(p.host.cfg.EventDelay)
+			} else {
+				p.handle(ctx, a, event)
+			}
 			a.expectEvent()
+		case <-settled:
+			settled = nil
+			p.handle(ctx, a, nvme.EventNamespaceChanged)
 		case <-p.rescan:
 			p.check(ctx, a, nil)
 		case <-p.access:
