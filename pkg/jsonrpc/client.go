@@ -3,6 +3,7 @@
 package jsonrpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,20 +81,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.MaxRequestBytes < 0 || cfg.MaxAnswerBytes < 0 {
 		return nil, errdefs.New(errdefs.InvalidArgument, "jsonrpc: durations and limits must not be negative")
 	}
-	orDefault(&cfg.MinBackoff, DefaultMinBackoff)
-	orDefault(&cfg.MaxBackoff, DefaultMaxBackoff)
-	orDefault(&cfg.DialTimeout, DefaultDialTimeout)
-	orDefault(&cfg.MaxRequestBytes, DefaultMaxRequest)
-	orDefault(&cfg.MaxAnswerBytes, DefaultMaxAnswer)
+	cfg.MinBackoff = cmp.Or(cfg.MinBackoff, DefaultMinBackoff)
+	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, DefaultMaxBackoff)
+	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, DefaultDialTimeout)
+	cfg.MaxRequestBytes = cmp.Or(cfg.MaxRequestBytes, DefaultMaxRequest)
+	cfg.MaxAnswerBytes = cmp.Or(cfg.MaxAnswerBytes, DefaultMaxAnswer)
 	cfg.MaxBackoff = max(cfg.MaxBackoff, cfg.MinBackoff)
 	return &Client{cfg: cfg, why: errors.New("not tried yet")}, nil
-}
-
-func orDefault[T comparable](value *T, usual T) {
-	var zero T
-	if *value == zero {
-		*value = usual
-	}
 }
 
 // errStopped is why there is no connection after Run.
