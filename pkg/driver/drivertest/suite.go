@@ -60,6 +60,7 @@ func Run(t *testing.T, s Suite) {
 		tests["Paths"] = testPaths
 		tests["PathRefusals"] = testPathRefusals
 		tests["TwinPaths"] = testTwinPaths
+		tests["Failover"] = testFailover
 		tests["NSIDReuse"] = testNSIDReuse
 		tests["PathStats"] = testPathStats
 		tests["WriteCache"] = testWriteCache
