@@ -77,10 +77,12 @@ const (
 	BdevMalloc  BdevKind = "malloc"
 	BdevAio     BdevKind = "aio"
 	BdevNvme    BdevKind = "nvme"
+	BdevCrypto  BdevKind = "crypto"
 	BdevForeign BdevKind = "foreign"
 )
 
-// Bdev is a block device. Null, malloc and aio bdevs can be created; the others are only observed.
+// Bdev is a block device. Null, malloc, aio and crypto bdevs can be created; the others are only
+// observed.
 type Bdev struct {
 	// Name is the bdev's name, unique in the data plane together with all aliases and uuids.
 	Name string
@@ -92,10 +94,13 @@ type Bdev struct {
 	Blocks uint64
 	// MetadataBytes is the metadata per block (malloc only).
 	MetadataBytes uint32
-	// UUID is the identity, lower case with dashes. Never empty in a wanted object.
+	// UUID is the identity, lower case with dashes. Never empty in a wanted object, but for crypto
+	// bdevs, whose uuid follows from that of their base.
 	UUID string
 	// Filename is the file or block device behind an aio bdev.
 	Filename string
+	// Base and CryptoKey are the names of the bdev below and of the key of a crypto bdev.
+	Base, CryptoKey string
 
 	// Claimed is observed only: somebody (a namespace, say) has the bdev as its exclusive writer.
 	Claimed bool
@@ -128,8 +133,14 @@ func (b *Bdev) Remedy(differences []string) Remedy {
 // Key implements [Object].
 func (b *Bdev) Key() Key { return BdevKey(b.Name) }
 
-// Needs implements [Object]: a bdev stands on nothing that the data plane holds.
-func (b *Bdev) Needs() []Key { return nil }
+// Needs implements [Object]: a crypto bdev stands on another and needs its key; the others stand on
+// nothing that the data plane holds.
+func (b *Bdev) Needs() []Key {
+	if b.Kind != BdevCrypto {
+		return nil
+	}
+	return []Key{BdevKey(b.Base), CryptoKeyKey(b.CryptoKey)}
+}
 
 // Differences implements [Object].
 func (b *Bdev) Differences(observed Object) []string {
@@ -139,10 +150,12 @@ func (b *Bdev) Differences(observed Object) []string {
 	}
 	var d differ
 	d.check("kind", b.Kind == o.Kind)
+	d.check("base_bdev_name", b.Base == o.Base)
+	d.check("key_name", b.CryptoKey == o.CryptoKey)
 	d.check("block_size", b.BlockSizeBytes == 0 || b.BlockSizeBytes == o.BlockSizeBytes)
 	d.check("num_blocks", b.Blocks == 0 || b.Blocks == o.Blocks)
 	d.check("md_size", b.MetadataBytes == o.MetadataBytes)
-	d.check("uuid", strings.EqualFold(b.UUID, o.UUID))
+	d.check("uuid", b.UUID == "" || strings.EqualFold(b.UUID, o.UUID))
 	d.check("filename", b.Filename == o.Filename)
 	return d.found
 }
@@ -201,6 +214,9 @@ type Host struct {
 	Subsystem string
 	// NQN is the host's NVMe qualified name.
 	NQN string
+	// TLSKey is the name of the pre-shared key that the host must have, "" for none. No data plane
+	// tells it of an observed host.
+	TLSKey string
 }
 
 // HostKey returns the key of that permission.
@@ -213,7 +229,15 @@ func (h *Host) Remedy([]string) Remedy { return RemedyReplace }
 func (h *Host) Key() Key { return HostKey(h.Subsystem, h.NQN) }
 
 // Needs implements [Object].
-func (h *Host) Needs() []Key { return []Key{SubsystemKey(h.Subsystem)} }
+func (h *Host) Needs() []Key { return withTLSKey([]Key{SubsystemKey(h.Subsystem)}, h.TLSKey) }
+
+// withTLSKey adds the key of a pre-shared key to needs, if there is one.
+func withTLSKey(needs []Key, name string) []Key {
+	if name == "" {
+		return needs
+	}
+	return append(needs, TLSKeyKey(name))
+}
 
 // Differences implements [Object].
 func (h *Host) Differences(observed Object) []string {
@@ -267,8 +291,13 @@ func (a Address) String() string {
 type Listener struct {
 	// Subsystem is the NQN of the subsystem.
 	Subsystem string
-	// Address is where it listens.
+	// Address is where it listens. PCIe addresses name a function, see PCI.
 	Address Address
+	// PCI is where the host sees a PCIe endpoint, nil on fabrics.
+	PCI *PCIAddress
+	// Secure asks for TLS. All listeners at one address must agree. No data plane tells it of an
+	// observed listener.
+	Secure bool
 }
 
 // ListenerKey returns the key of that listener.

@@ -33,6 +33,8 @@ type Path struct {
 	IOQueues uint32
 	// HeaderDigest and DataDigest turn on the CRC32C checks of NVMe/TCP.
 	HeaderDigest, DataDigest bool
+	// TLSKey is the name of the pre-shared key for TLS, "" for plain TCP.
+	TLSKey string
 
 	// State is observed only: "enabled", "failed", "resetting", "reconnect_is_delayed", "disabled",
 	// "deleting", or "alternate" for the unused path of a failover controller.
@@ -56,7 +58,7 @@ func (p *Path) Slow() {}
 func (p *Path) Key() Key { return PathKey(p.Controller, p.Address, p.SubsystemNQN) }
 
 // Needs implements [Object].
-func (p *Path) Needs() []Key { return nil }
+func (p *Path) Needs() []Key { return withTLSKey(nil, p.TLSKey) }
 
 // Differences implements [Object]. SPDK does not tell digests, queue count and multipath mode of an
 // attached path, so only what it tells is compared.

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,11 +45,15 @@ func (e *Engine) looking(ctx context.Context, admit func() error) error {
 // message so far, nil for a new resource. Hold mu.
 func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, error) {
 	v := e.view()
+	rec.Facts = ownFacts(rec)
 	if err := complete(e, rec, rec.Message, prior); err != nil {
 		return nil, err
 	}
+	if rec.Kind.HasSecrets(rec.Message) && e.cfg.Sealer == nil {
+		return nil, noSealer(rec.Name)
+	}
 	for _, ref := range rec.Kind.Refs(rec.Message) {
-		if _, err := v.Bdev(ref.To); err != nil {
+		if err := e.refers(ref, v); err != nil {
 			return nil, errdefs.Wrap(errdefs.ClassOf(err), err, "%s", ref.Field)
 		}
 	}
@@ -72,9 +77,33 @@ func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, err
 	return en, e.placeFree(en)
 }
 
+// refers checks that a reference leads somewhere. Hold mu.
+func (e *Engine) refers(ref resource.Ref, v resource.View) error {
+	if !ref.Plain {
+		_, err := v.Bdev(ref.To)
+		return err
+	}
+	switch r := v.Record(resource.Name(ref.To)); {
+	case r == nil || r.State == resource.StateDeleting:
+		return errdefs.New(errdefs.NotFound, "%s does not exist", ref.To)
+	case r.State == resource.StateCreating:
+		return errdefs.New(errdefs.Unavailable, "%s is still being created: try again", ref.To)
+	}
+	return nil
+}
+
+// ownFacts returns a copy of a record's facts that may be written to.
+func ownFacts(rec *resource.Record) map[string]string {
+	facts := map[string]string{}
+	maps.Copy(facts, rec.Facts)
+	return facts
+}
+
 // complete completes and checks m, the message of rec or one to compare with it. Hold mu.
 func complete(e *Engine, rec *resource.Record, m, prior proto.Message) error {
-	err := rec.Kind.Complete(m, resource.Completion{Name: rec.Name, Prior: prior, View: e.view(), NewUUID: e.cfg.NewUUID})
+	err := rec.Kind.Complete(m, resource.Completion{
+		Name: rec.Name, Prior: prior, Facts: rec.Facts, View: e.view(), NewUUID: e.cfg.NewUUID,
+	})
 	if err != nil {
 		return err
 	}

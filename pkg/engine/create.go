@@ -101,7 +101,8 @@ func plain(m proto.Message) proto.Message {
 // sameAs checks whether a create asks for what exists. Hold mu.
 func (e *Engine) sameAs(old *entry, asked *resource.Record) error {
 	m := proto.Clone(asked.Message)
-	if err := complete(e, old.rec, m, old.rec.Message); err != nil {
+	before := old.rec.With(func(r *resource.Record) { r.Facts = ownFacts(r) })
+	if err := complete(e, before, m, old.rec.Message); err != nil {
 		return err
 	}
 	if differences := resource.Changed(old.rec.Message, m); len(differences) > 0 {

@@ -25,6 +25,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 	"github.com/opi-bridge/opi-bridge/pkg/store"
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 	Store store.Store
 	// Kinds are the kinds to serve. Required.
 	Kinds []*resource.Kind
+	// Sealer seals the secrets of records for the store. Nil means that resources with secrets are
+	// refused.
+	Sealer *secret.Sealer
 	// Log receives one line for each change of state. Required.
 	Log *slog.Logger
 	// AuditInterval is the time between two looks at the whole data plane when nothing calls for one;

@@ -112,7 +112,7 @@ func (r *rig) agree(what string) {
 				continue
 			}
 			total++
-			stored, err := k.Decode(n, d.Revision, d.Body)
+			stored, err := k.Decode(n, d.Revision, d.Body, nil)
 			if err != nil {
 				r.t.Fatal(err)
 			}

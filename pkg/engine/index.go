@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 )
@@ -43,6 +45,8 @@ type index struct {
 	owners map[driver.Key]resource.Name
 	// needers tells whose objects need an object.
 	needers map[driver.Key]map[resource.Name]struct{}
+	// referrers tells who refers to a resource by its name.
+	referrers map[resource.Name]map[resource.Name]struct{}
 	// unreadable lists records that this version cannot read. They are left alone, and their names
 	// stay taken.
 	unreadable map[resource.Name]error
@@ -58,6 +62,7 @@ func newIndex(registry *resource.Registry) *index {
 		holders:     map[string]resource.Name{},
 		owners:      map[driver.Key]resource.Name{},
 		needers:     map[driver.Key]map[resource.Name]struct{}{},
+		referrers:   map[resource.Name]map[resource.Name]struct{}{},
 		unreadable:  map[resource.Name]error{},
 		dirty:       map[resource.Name]struct{}{},
 		limbo:       map[resource.Name]struct{}{},
@@ -83,12 +88,12 @@ func (x *index) put(en *entry) {
 		for _, o := range objects {
 			x.owners[o.Key()] = name
 			for _, need := range o.Needs() {
-				if x.needers[need] == nil {
-					x.needers[need] = map[resource.Name]struct{}{}
-				}
-				x.needers[need][name] = struct{}{}
+				join(x.needers, need, name)
 			}
 		}
+	}
+	for _, to := range en.refers() {
+		join(x.referrers, to, name)
 	}
 	x.mark(en)
 }
@@ -143,12 +148,41 @@ func (x *index) unlink(en *entry) {
 				delete(x.owners, o.Key())
 			}
 			for _, need := range o.Needs() {
-				delete(x.needers[need], name)
-				if len(x.needers[need]) == 0 {
-					delete(x.needers, need)
-				}
+				leave(x.needers, need, name)
 			}
 		}
+	}
+	for _, to := range en.refers() {
+		leave(x.referrers, to, name)
+	}
+}
+
+// refers lists the resources that the entry refers to by name, before and after a change.
+func (en *entry) refers() []resource.Name {
+	var names []resource.Name
+	for _, m := range []proto.Message{en.rec.Message, en.rec.Prior} {
+		if m == nil {
+			continue
+		}
+		for _, ref := range en.rec.Kind.Refs(m) {
+			names = append(names, resource.Name(ref.To))
+		}
+	}
+	return names
+}
+
+// join adds a name to the set under key, leave takes it out.
+func join[K comparable](sets map[K]map[resource.Name]struct{}, key K, name resource.Name) {
+	if sets[key] == nil {
+		sets[key] = map[resource.Name]struct{}{}
+	}
+	sets[key][name] = struct{}{}
+}
+
+func leave[K comparable](sets map[K]map[resource.Name]struct{}, key K, name resource.Name) {
+	delete(sets[key], name)
+	if len(sets[key]) == 0 {
+		delete(sets, key)
 	}
 }
 
@@ -168,6 +202,9 @@ func (x *index) users(en *entry, v resource.View) []resource.Name {
 		for user := range x.needers[o.Key()] {
 			found[user] = struct{}{}
 		}
+	}
+	for user := range x.referrers[name] {
+		found[user] = struct{}{}
 	}
 	if kind.HasTakes() {
 		for key, users := range x.needers {

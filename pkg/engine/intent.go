@@ -13,12 +13,16 @@ import (
 // write stores the record and returns it with its new revision. When the outcome is not known the
 // entry goes into limbo, out of which heal brings it.
 func (e *Engine) write(ctx context.Context, rec *resource.Record) (*resource.Record, error) {
-	body, err := rec.Encode()
+	body, secrets, err := rec.Encode()
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := e.seal(rec.Name, secrets)
 	if err != nil {
 		return nil, err
 	}
 	revisions, err := e.commit(ctx, rec.Name, store.Write{
-		Document: store.Document{Name: string(rec.Name), Body: body},
+		Document: store.Document{Name: string(rec.Name), Body: body, Sealed: sealed},
 		Base:     rec.Revision,
 	})
 	if err != nil {
@@ -97,13 +101,7 @@ func (e *Engine) heal(ctx context.Context) error {
 
 // decode makes an entry of what the store holds. Hold mu.
 func (e *Engine) decode(d store.Document) (*entry, error) {
-	name := resource.Name(d.Name)
-	kind := e.registry.ByName(name)
-	if kind == nil {
-		return nil, errdefs.New(errdefs.Unimplemented,
-			"%s is of a kind that this version does not know; it is kept and left alone", name)
-	}
-	rec, err := kind.Decode(name, d.Revision, d.Body)
+	rec, err := e.decodeRecord(d)
 	if err != nil {
 		return nil, err
 	}
@@ -115,20 +113,35 @@ func (e *Engine) decode(d store.Document) (*entry, error) {
 	return en, nil
 }
 
-// entryFor works out what belongs to a record. Hold mu.
-func (e *Engine) entryFor(rec *resource.Record) (*entry, error) {
-	v := e.view()
-	objects, err := rec.Kind.Objects(rec.Name, rec.Message, v)
+// decodeRecord makes a record of what the store holds.
+func (e *Engine) decodeRecord(d store.Document) (*resource.Record, error) {
+	name := resource.Name(d.Name)
+	kind := e.registry.ByName(name)
+	if kind == nil {
+		return nil, errdefs.New(errdefs.Unimplemented,
+			"%s is of a kind that this version does not know; it is kept and left alone", name)
+	}
+	secrets, err := e.open(name, d.Sealed)
 	if err != nil {
 		return nil, err
 	}
-	en := &entry{rec: rec, objects: objects, holds: rec.Kind.Holds(rec.Name, rec.Message, v)}
+	return kind.Decode(name, d.Revision, d.Body, secrets)
+}
+
+// entryFor works out what belongs to a record. Hold mu.
+func (e *Engine) entryFor(rec *resource.Record) (*entry, error) {
+	v := e.view()
+	objects, err := rec.Kind.Objects(rec, rec.Message, v)
+	if err != nil {
+		return nil, err
+	}
+	en := &entry{rec: rec, objects: objects, holds: rec.Kind.Holds(rec, rec.Message, v)}
 	if rec.Prior != nil {
 		// What the resource was stays reserved until the update is over, so that it can be undone.
-		if en.obsolete, err = rec.Kind.Objects(rec.Name, rec.Prior, v); err != nil {
+		if en.obsolete, err = rec.Kind.Objects(rec, rec.Prior, v); err != nil {
 			return nil, err
 		}
-		en.holds = append(en.holds, rec.Kind.Holds(rec.Name, rec.Prior, v)...)
+		en.holds = append(en.holds, rec.Kind.Holds(rec, rec.Prior, v)...)
 	}
 	return en, nil
 }

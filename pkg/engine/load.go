@@ -4,11 +4,8 @@ package engine
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
-	"github.com/opi-bridge/opi-bridge/pkg/store"
 )
 
 // load reads every record from the store into memory.
@@ -20,18 +17,26 @@ func (e *Engine) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A record is understood in the light of those it belongs to and refers to: parents lie above
-	// their children, and volumes are at the top or below controllers, so shorter names come first,
-	// and kinds in the order of their declaration.
-	slices.SortStableFunc(docs, func(a, b store.Document) int { return e.loadOrder(a) - e.loadOrder(b) })
+	// A record is understood in the light of those it belongs to and refers to, so all are there before
+	// any is looked into.
+	var names []resource.Name
 	for _, d := range docs {
-		en, err := e.decode(d)
+		rec, err := e.decodeRecord(d)
 		if err != nil {
-			// One record that cannot be read must not keep all others from their disks.
-			e.cfg.Log.Error("record cannot be read", "resource", d.Name, "err", err)
-			e.index.unreadable[resource.Name(d.Name)] = err
+			e.unreadable(resource.Name(d.Name), err)
 			continue
 		}
+		e.index.put(&entry{rec: rec})
+		names = append(names, rec.Name)
+	}
+	for _, name := range names {
+		en, err := e.entryFor(e.index.entries[name].rec)
+		if err != nil {
+			e.index.remove(name)
+			e.unreadable(name, err)
+			continue
+		}
+		en.dirty = true
 		e.index.put(en)
 	}
 	e.loaded = true
@@ -39,7 +44,8 @@ func (e *Engine) load(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) loadOrder(d store.Document) int {
-	depth := strings.Count(d.Name, "/")
-	return depth*len(e.registry.Kinds()) + slices.Index(e.registry.Kinds(), e.registry.ByName(resource.Name(d.Name)))
+// unreadable notes a record that cannot be read: it must not keep all others from their disks. Hold mu.
+func (e *Engine) unreadable(name resource.Name, err error) {
+	e.cfg.Log.Error("record cannot be read", "resource", name, "err", err)
+	e.index.unreadable[name] = err
 }

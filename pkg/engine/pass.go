@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -56,39 +56,56 @@ func (e *Engine) collect() (fast, slow, stuck []job) {
 	defer e.mu.RUnlock()
 	now := e.cfg.Now()
 	coming := map[driver.Key]bool{}
-	for _, en := range e.inOrder() {
+	// What one resource makes, another may need: those that wait are asked again as long as there is
+	// something new to wait for.
+	pending, before := e.unsettled(now), -1
+	for len(coming) != before {
+		before = len(coming)
+		var waiting []job
+		for _, j := range pending {
+			switch j.changes, j.err = e.due(j.en, coming); {
+			case errors.Is(j.err, errWaiting):
+				waiting = append(waiting, j)
+			case j.err != nil:
+				stuck = append(stuck, j)
+			case isSlow(j.changes):
+				slow = append(slow, j)
+			default:
+				for _, c := range j.changes {
+					if c.want != nil {
+						coming[c.want.Key()] = true
+					}
+				}
+				fast = append(fast, j)
+			}
+		}
+		pending = waiting
+	}
+	return fast, slow, append(stuck, pending...)
+}
+
+// unsettled lists the resources that are not as wanted and may be looked at now, by name, each with
+// its name locked. Hold mu for reading.
+func (e *Engine) unsettled(now time.Time) []job {
+	var jobs []job
+	for _, en := range e.index.entries {
 		if en.limbo {
 			continue
 		}
-		changes, err := e.due(en, coming)
-		if len(changes) == 0 && err == nil && !en.dirty && en.problem == nil && en.rec.State == resource.StateReady {
+		changes, err := e.due(en, nil)
+		settled := len(changes) == 0 && err == nil && en.rec.State == resource.StateReady
+		if settled && !en.dirty {
 			continue
 		}
-		waiting := errors.Is(err, errWaiting)
-		if now.Before(en.retryAt) && !waiting && !errors.Is(en.problem, errWaiting) {
+		if now.Before(en.retryAt) && !settled && !errors.Is(en.problem, errWaiting) {
 			continue
 		}
-		unlock := e.locks.TryLock(en.rec.Name)
-		if unlock == nil {
-			continue // a mutation is at work on it, and takes care of it
+		if unlock := e.locks.TryLock(en.rec.Name); unlock != nil { // else a mutation takes care of it
+			jobs = append(jobs, job{en: en, unlock: unlock})
 		}
-		j := job{en, changes, err, unlock}
-		if err != nil {
-			stuck = append(stuck, j)
-			continue
-		}
-		if isSlow(changes) {
-			slow = append(slow, j)
-			continue
-		}
-		for _, c := range changes {
-			if c.want != nil {
-				coming[c.want.Key()] = true
-			}
-		}
-		fast = append(fast, j)
 	}
-	return fast, slow, stuck
+	slices.SortFunc(jobs, func(a, b job) int { return cmp.Compare(a.en.rec.Name, b.en.rec.Name) })
+	return jobs
 }
 
 // due returns what is to be changed for an entry when everything in coming is about to be there.
@@ -120,25 +137,6 @@ func isSlow(changes []change) bool {
 		_, remote := c.want.(driver.Remote)
 		return remote
 	})
-}
-
-// inOrder lists all entries so that what others need comes before them. Hold mu.
-func (e *Engine) inOrder() []*entry {
-	kinds := map[*resource.Kind]int{}
-	for i, k := range e.registry.Kinds() {
-		kinds[k] = strings.Count(k.Pattern(), "/")*len(e.registry.Kinds()) + i
-	}
-	all := make([]*entry, 0, len(e.index.entries))
-	for _, en := range e.index.entries {
-		all = append(all, en)
-	}
-	slices.SortFunc(all, func(a, b *entry) int {
-		if c := kinds[a.rec.Kind] - kinds[b.rec.Kind]; c != 0 {
-			return c
-		}
-		return cmp.Compare(a.rec.Name, b.rec.Name)
-	})
-	return all
 }
 
 // runBatch carries out the jobs as one batch of steps and draws the conclusions.

@@ -79,7 +79,8 @@ func (e *Engine) admitUpdate(before *entry, msg proto.Message, mask []string) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := complete(e, rec, next, rec.Message); err != nil {
+	same := rec.With(func(r *resource.Record) { r.Facts = ownFacts(r) })
+	if err := complete(e, same, next, rec.Message); err != nil {
 		return nil, err
 	}
 	if err := rec.Kind.CheckChange(rec.Message, next); err != nil {

@@ -55,7 +55,9 @@ func (v view) Bdev(ref string) (string, error) {
 	if r == nil || r.State == resource.StateDeleting {
 		return "", errdefs.New(errdefs.NotFound, "%s does not exist", ref)
 	}
-	return kind.Bdev(name, r.Message), nil
+	// A volume that adds something to another leads on to that. Each step is to a volume that existed
+	// before, so there is no way back to the first.
+	return v.Bdev(kind.Bdev(name, r.Message))
 }
 
 func (v view) volumePatterns() string {

@@ -32,12 +32,12 @@ func aioVolume() resource.Declaration[*pb.AioVolume] {
 			checkUUID(v, "uuid", m.GetUuid())
 		},
 		Bdev: func(name resource.Name, _ *pb.AioVolume) string { return name.ID() },
-		Holds: func(name resource.Name, m *pb.AioVolume, _ resource.View) []resource.Hold {
-			return bdevHolds(name, m.GetUuid())
+		Holds: func(r *resource.Record, m *pb.AioVolume, _ resource.View) []resource.Hold {
+			return bdevHolds(r.Name, m.GetUuid())
 		},
-		Objects: func(name resource.Name, m *pb.AioVolume, _ resource.View) ([]driver.Object, error) {
+		Objects: func(r *resource.Record, m *pb.AioVolume, _ resource.View) ([]driver.Object, error) {
 			return []driver.Object{&driver.Bdev{
-				Name:           name.ID(),
+				Name:           r.Name.ID(),
 				Kind:           driver.BdevAio,
 				BlockSizeBytes: uint32(m.GetBlockSize()),   //nolint:gosec // bounded by Check
 				Blocks:         uint64(m.GetBlocksCount()), //nolint:gosec // bounded by Check

@@ -25,6 +25,12 @@ func All() ([]*resource.Kind, error) {
 		nvmeSubsystem(),
 		nvmeController(),
 		nvmeNamespace(),
+		encryptedVolume(),
+		qosVolume(),
+		virtioBlk(),
+		virtioScsiTarget(),
+		virtioScsiController(),
+		virtioScsiLun(),
 	} {
 		k, err := d.Kind()
 		if err != nil {

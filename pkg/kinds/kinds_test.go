@@ -52,6 +52,7 @@ func (s shelf) put(name resource.Name, m proto.Message) {
 func newShelf() shelf {
 	s := shelf{records: map[resource.Name]*resource.Record{}, observed: map[driver.Key]driver.Object{}}
 	s.put("nvmeSubsystems/web-1", &pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{Nqn: someNQN, MaxNamespaces: 2}})
+	s.put("virtioScsiTargets/scsi-1", &pb.VirtioScsiTarget{MaxLuns: 2})
 	s.put("nvmeRemoteControllers/node-1", &pb.NvmeRemoteController{
 		Multipath: pb.NvmeMultipath_NVME_MULTIPATH_FAILOVER, IoQueuesCount: 4, Tcp: &pb.TcpController{Hdgst: true},
 	})
@@ -98,6 +99,20 @@ func valid() map[string]struct {
 				Traddr: "192.0.2.2", Trsvcid: "4420", Adrfam: pb.NvmeAddressFamily_NVME_ADDRESS_FAMILY_IPV4,
 			}},
 		}}},
+		"encryptedVolume": {"encryptedVolumes/safe-1", &pb.EncryptedVolume{
+			VolumeNameRef: "mallocVolumes/memo-1", Key: xtsKey(32), Cipher: pb.EncryptionType_ENCRYPTION_TYPE_AES_XTS_128,
+		}},
+		"qosVolume": {"qosVolumes/slow-1", &pb.QosVolume{
+			VolumeNameRef: "mallocVolumes/memo-1", Limits: &pb.Limits{Max: &pb.QosLimit{RwIopsKiops: 3, RdBandwidthMbs: 100}},
+		}},
+		"virtioBlk": {"virtioBlks/blk-1", &pb.VirtioBlk{
+			VolumeNameRef: "mallocVolumes/memo-1", PcieId: function(1, 2, 3), MaxLimit: &pb.QosLimit{WrBandwidthMbs: 1},
+		}},
+		"virtioScsiTarget":     {"virtioScsiTargets/scsi-1", &pb.VirtioScsiTarget{}},
+		"virtioScsiController": {"virtioScsiControllers/scsi-2", &pb.VirtioScsiController{PcieId: function(0, 0, 0)}},
+		"virtioScsiLun": {"virtioScsiLuns/lun-1", &pb.VirtioScsiLun{
+			TargetNameRef: "virtioScsiTargets/scsi-1", VolumeNameRef: "mallocVolumes/memo-1",
+		}},
 		"nvmeNamespace": {"nvmeSubsystems/web-1/nvmeNamespaces/disk-1", &pb.NvmeNamespace{
 			Spec: &pb.NvmeNamespaceSpec{VolumeNameRef: "mallocVolumes/memo-1"},
 		}},
@@ -106,7 +121,7 @@ func valid() map[string]struct {
 
 // check completes and checks a message as the engine does.
 func check(k *resource.Kind, name resource.Name, m proto.Message) error {
-	c := resource.Completion{Name: name, View: newShelf(), NewUUID: func() string { return someUUID }}
+	c := resource.Completion{Name: name, Facts: map[string]string{}, View: newShelf(), NewUUID: func() string { return someUUID }}
 	if err := k.Complete(m, c); err != nil {
 		return err
 	}
@@ -120,7 +135,7 @@ func TestValidMessagesPass(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 		}
 		first := proto.Clone(good.msg)
-		again := resource.Completion{Name: good.name, View: newShelf(), Prior: first, NewUUID: func() string { return "another" }}
+		again := resource.Completion{Name: good.name, Facts: map[string]string{}, View: newShelf(), Prior: first, NewUUID: func() string { return "another" }}
 		open := valid()[kind].msg
 		if err := byName[kind].Complete(open, again); err != nil || !proto.Equal(open, first) {
 			t.Errorf("%s: the same request completes to %v, and before to %v (%v)", kind, open, first, err)
@@ -202,6 +217,32 @@ func TestBadValues(t *testing.T) {
 		{"nvmeController", "spec.max_ncq", "1"},
 		{"nvmeController", "spec.max_namespaces", "1"},
 		{"nvmeController", "spec.nvme_controller_id", "1"},
+		{"encryptedVolume", "volume_name_ref", ""},
+		{"encryptedVolume", "key", "short"},
+		{"encryptedVolume", "key", ""},
+		{"encryptedVolume", "key", strings.Repeat("k", 32)},
+		{"encryptedVolume", "key", strings.Repeat("k", 64)},
+		{"encryptedVolume", "cipher", "0"},
+		{"encryptedVolume", "cipher", "1"},
+		{"encryptedVolume", "cipher", "5"},
+		{"qosVolume", "volume_name_ref", ""},
+		{"qosVolume", "limits.max.rd_iops_kiops", "1"},
+		{"qosVolume", "limits.max.wr_iops_kiops", "1"},
+		{"qosVolume", "limits.max.rw_iops_kiops", "-1"},
+		{"qosVolume", "limits.max.rw_bandwidth_mbs", "-1"},
+		{"qosVolume", "limits.max.rd_bandwidth_mbs", "9223372036854775807"},
+		{"qosVolume", "limits.min.rw_iops_kiops", "1"},
+		{"virtioBlk", "volume_name_ref", ""},
+		{"virtioBlk", "max_io_qps", "4"},
+		{"virtioBlk", "min_limit.rw_iops_kiops", "1"},
+		{"virtioBlk", "max_limit.wr_iops_kiops", "1"},
+		{"virtioScsiTarget", "max_luns", "9"},
+		{"virtioScsiTarget", "max_luns", "-1"},
+		{"virtioScsiController", "max_limit.rw_iops_kiops", "1"},
+		{"virtioScsiController", "min_limit.rw_iops_kiops", "1"},
+		{"virtioScsiLun", "target_name_ref", "virtioBlks/blk-1"},
+		{"virtioScsiLun", "target_name_ref", ""},
+		{"virtioScsiLun", "volume_name_ref", ""},
 		{"nvmeNamespace", "spec.host_nsid", "-1"},
 		{"nvmeNamespace", "spec.host_nsid", "3"},
 		{"nvmeNamespace", "spec.uuid", "x"},
@@ -222,7 +263,8 @@ func TestBadValues(t *testing.T) {
 		}
 		// A family that is none also makes the address one of no family.
 		named := slices.Contains(fields, row.field) || strings.HasSuffix(row.field, "adrfam") && len(fields) > 0
-		if !named {
+		if !named && !strings.HasPrefix(row.field, "limits.min.") && !strings.Contains(row.field, "min_limit.") &&
+			row.field != "max_limit.rw_iops_kiops" { // limits that there are not are refused as a whole
 			t.Errorf("%s with %s = %q: the error names %v", row.kind, row.field, row.value, fields)
 		}
 	}

@@ -25,12 +25,12 @@ func nullVolume() resource.Declaration[*pb.NullVolume] {
 			checkUUID(v, "uuid", m.GetUuid())
 		},
 		Bdev: func(name resource.Name, _ *pb.NullVolume) string { return name.ID() },
-		Holds: func(name resource.Name, m *pb.NullVolume, _ resource.View) []resource.Hold {
-			return bdevHolds(name, m.GetUuid())
+		Holds: func(r *resource.Record, m *pb.NullVolume, _ resource.View) []resource.Hold {
+			return bdevHolds(r.Name, m.GetUuid())
 		},
-		Objects: func(name resource.Name, m *pb.NullVolume, _ resource.View) ([]driver.Object, error) {
+		Objects: func(r *resource.Record, m *pb.NullVolume, _ resource.View) ([]driver.Object, error) {
 			return []driver.Object{&driver.Bdev{
-				Name:           name.ID(),
+				Name:           r.Name.ID(),
 				Kind:           driver.BdevNull,
 				BlockSizeBytes: uint32(m.GetBlockSize()),   //nolint:gosec // bounded by Check
 				Blocks:         uint64(m.GetBlocksCount()), //nolint:gosec // bounded by Check

@@ -3,6 +3,8 @@
 package kinds
 
 import (
+	"fmt"
+
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -25,20 +27,30 @@ func nvmeController() resource.Declaration[*pb.NvmeController] {
 			{Field: "spec.max_limit", Reason: "limits of a controller are not supported yet: leave it unset"},
 		},
 		Check: checkController,
-		Holds: func(name resource.Name, m *pb.NvmeController, _ resource.View) []resource.Hold {
+		Holds: func(r *resource.Record, m *pb.NvmeController, _ resource.View) []resource.Hold {
+			if p := m.GetSpec().GetPcieId(); p != nil {
+				return []resource.Hold{pciHold("spec.pcie_id", p)}
+			}
 			a := endpoint(m)
 			return []resource.Hold{{
-				Token: "listener/" + driver.ListenerKey(string(name.Parent()), a).ID,
+				Token: "listener/" + driver.ListenerKey(string(r.Name.Parent()), a).ID,
 				Field: "spec.fabrics_id.traddr",
-				What:  "address " + a.String() + " in " + string(name.Parent()),
+				What:  "address " + a.String() + " in " + string(r.Name.Parent()),
 			}}
 		},
-		Objects: func(name resource.Name, m *pb.NvmeController, v resource.View) ([]driver.Object, error) {
-			nqn, err := subsystemNQN(name, v)
+		Objects: func(r *resource.Record, m *pb.NvmeController, v resource.View) ([]driver.Object, error) {
+			nqn, err := subsystemNQN(r.Name, v)
 			if err != nil {
 				return nil, err
 			}
-			return []driver.Object{&driver.Listener{Subsystem: nqn, Address: endpoint(m)}}, nil
+			l := &driver.Listener{Subsystem: nqn, Address: endpoint(m)}
+			if p := m.GetSpec().GetPcieId(); p != nil {
+				a := pciAddress(p)
+				l.PCI = &a
+			}
+			parent, _ := v.Record(r.Name.Parent()).Message.(*pb.NvmeSubsystem)
+			l.Secure = len(parent.GetSpec().GetPsk()) > 0
+			return []driver.Object{l}, nil
 		},
 		Stats: func(name resource.Name, _ *pb.NvmeController, v resource.View) []driver.Key {
 			// SPDK counts by bdev, not by listener: every controller of a subsystem shows the same sum.
@@ -60,12 +72,12 @@ func checkController(m *pb.NvmeController, v *resource.Violations) {
 	v.Check(s.GetSqes() == 0 || s.GetSqes() == 6, "spec.sqes", "%d must be 6 (64 bytes) or unset", s.GetSqes())
 	v.Check(s.GetCqes() == 0 || s.GetCqes() == 4, "spec.cqes", "%d must be 4 (16 bytes) or unset", s.GetCqes())
 	if s.GetTrtype() == pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE {
-		v.Check(s.GetFabricsId() == nil, "spec.fabrics_id", "must not be set for a PCIe controller")
-		v.Check(false, "spec.trtype", "PCIe controllers are not supported yet: use NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA")
+		v.Check(s.GetFabricsId() == nil, "spec.fabrics_id", "must not be set for a PCIe controller: set pcie_id")
+		checkPCI(v, "spec.pcie_id", s.GetPcieId())
 		return
 	}
 	v.Check(fabricsTransport(s.GetTrtype()) != "", "spec.trtype",
-		"%s must be NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA", s.GetTrtype())
+		"%s must be NVME_TRANSPORT_TYPE_TCP, NVME_TRANSPORT_TYPE_RDMA or NVME_TRANSPORT_TYPE_PCIE", s.GetTrtype())
 	v.Check(s.GetPcieId() == nil, "spec.pcie_id", "must not be set for a fabrics controller: set fabrics_id")
 	f := s.GetFabricsId()
 	if f == nil {
@@ -78,7 +90,12 @@ func checkController(m *pb.NvmeController, v *resource.Violations) {
 		"%q must be a port number from 1 to 65535", f.GetTrsvcid())
 }
 
+// endpoint returns the address of a controller. A PCIe function's is its numbers.
 func endpoint(m *pb.NvmeController) driver.Address {
+	if p := m.GetSpec().GetPcieId(); p != nil {
+		a := pciAddress(p)
+		return driver.Address{Transport: driver.TransportPCIe, Traddr: fmt.Sprintf("%d.%d.%d", a.Port, a.Physical, a.Virtual)}
+	}
 	f := m.GetSpec().GetFabricsId()
 	return driver.Address{
 		Transport: fabricsTransport(m.GetSpec().GetTrtype()),

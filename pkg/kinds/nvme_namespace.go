@@ -29,8 +29,8 @@ func nvmeNamespace() resource.Declaration[*pb.NvmeNamespace] {
 			return []resource.Ref{{Field: "spec.volume_name_ref", To: m.GetSpec().GetVolumeNameRef()}}
 		},
 		Holds: namespaceHolds,
-		Objects: func(name resource.Name, m *pb.NvmeNamespace, v resource.View) ([]driver.Object, error) {
-			nqn, err := subsystemNQN(name, v)
+		Objects: func(r *resource.Record, m *pb.NvmeNamespace, v resource.View) ([]driver.Object, error) {
+			nqn, err := subsystemNQN(r.Name, v)
 			if err != nil {
 				return nil, err
 			}
@@ -145,8 +145,8 @@ func checkNamespace(m *pb.NvmeNamespace, v *resource.Violations) {
 		"must be set to the name of a volume, or the bare name of a bdev")
 }
 
-func namespaceHolds(name resource.Name, m *pb.NvmeNamespace, v resource.View) []resource.Hold {
-	s, sub := m.GetSpec(), string(name.Parent())
+func namespaceHolds(r *resource.Record, m *pb.NvmeNamespace, v resource.View) []resource.Hold {
+	s, sub := m.GetSpec(), string(r.Name.Parent())
 	holds := []resource.Hold{
 		{
 			Token: fmt.Sprintf("nsid/%s/%d", sub, s.GetHostNsid()), Field: "spec.host_nsid",
@@ -156,10 +156,7 @@ func namespaceHolds(name resource.Name, m *pb.NvmeNamespace, v resource.View) []
 		{Token: "nguid/" + sub + "/" + s.GetNguid(), Field: "spec.nguid", What: "nguid " + s.GetNguid() + " in " + sub},
 	}
 	if bdev, err := v.Bdev(s.GetVolumeNameRef()); err == nil {
-		holds = append(holds, resource.Hold{
-			Token: "claim/" + bdev, Field: "spec.volume_name_ref",
-			What: "volume " + s.GetVolumeNameRef(), Class: errdefs.FailedPrecondition,
-		})
+		holds = append(holds, claim("spec.volume_name_ref", s.GetVolumeNameRef(), bdev))
 	}
 	return holds
 }

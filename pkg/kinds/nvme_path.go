@@ -19,7 +19,7 @@ func nvmePath() resource.Declaration[*pb.NvmePath] {
 	return resource.Declaration[*pb.NvmePath]{
 		Mutable: []string{"traddr", "fabrics.trsvcid", "fabrics.adrfam", "fabrics.source_traddr", "fabrics.source_trsvcid"},
 		Check:   checkPath,
-		Holds: func(_ resource.Name, m *pb.NvmePath, _ resource.View) []resource.Hold {
+		Holds: func(_ *resource.Record, m *pb.NvmePath, _ resource.View) []resource.Hold {
 			p := pathObject("", &pb.NvmeRemoteController{}, m)
 			return []resource.Hold{{
 				Token: "path/" + strings.TrimPrefix(p.Key().ID, "|") + "|" + p.HostNQN,
@@ -27,13 +27,15 @@ func nvmePath() resource.Declaration[*pb.NvmePath] {
 				What:  "connection to " + p.SubsystemNQN + " at " + p.Address.String(),
 			}}
 		},
-		Objects: func(name resource.Name, m *pb.NvmePath, v resource.View) ([]driver.Object, error) {
-			parent := v.Record(name.Parent())
+		Objects: func(r *resource.Record, m *pb.NvmePath, v resource.View) ([]driver.Object, error) {
+			parent := v.Record(r.Name.Parent())
 			if parent == nil {
-				return nil, errdefs.New(errdefs.NotFound, "%s does not exist", name.Parent())
+				return nil, errdefs.New(errdefs.NotFound, "%s does not exist", r.Name.Parent())
 			}
 			options, _ := parent.Message.(*pb.NvmeRemoteController)
-			return []driver.Object{pathObject(name.Parent().ID(), options, m)}, nil
+			path := pathObject(r.Name.Parent().ID(), options, m)
+			path.TLSKey = pathTLSKey(parent.Name, options)
+			return []driver.Object{path}, nil
 		},
 		Stats: func(name resource.Name, m *pb.NvmePath, _ resource.View) []driver.Key {
 			return []driver.Key{pathObject(name.Parent().ID(), &pb.NvmeRemoteController{}, m).Key()}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 )
 
 // nvmeRemoteController is a controller on a storage node. By itself it is nothing in the data plane:
@@ -15,13 +16,22 @@ func nvmeRemoteController() resource.Declaration[*pb.NvmeRemoteController] {
 	return resource.Declaration[*pb.NvmeRemoteController]{
 		Refused: []resource.Refusal{
 			{Field: "queue_size", Reason: "SPDK has one queue size for all controllers, not one for each: leave it 0"},
-			{Field: "tcp.psk", Reason: "TLS is not supported yet: leave it empty"},
 		},
+		Secrets: []string{"tcp.psk"},
 		Check: func(m *pb.NvmeRemoteController, v *resource.Violations) {
 			v.Check(multipath(m.GetMultipath()) != "", "multipath",
 				"%s must be NVME_MULTIPATH_DISABLE, NVME_MULTIPATH_FAILOVER or NVME_MULTIPATH_MULTIPATH", m.GetMultipath())
 			v.Check(within(m.GetIoQueuesCount(), 0, 65536), "io_queues_count",
 				"%d must be 1 to 65536, or 0 for the data plane's default", m.GetIoQueuesCount())
+			if len(m.GetTcp().GetPsk()) > 0 {
+				checkPSK(v, "tcp.psk", m.GetTcp().GetPsk())
+			}
+		},
+		Objects: func(r *resource.Record, m *pb.NvmeRemoteController, _ resource.View) ([]driver.Object, error) {
+			if len(m.GetTcp().GetPsk()) == 0 {
+				return nil, nil
+			}
+			return []driver.Object{&driver.TLSKey{Name: pathTLSKey(r.Name, m), PSK: secret.New(m.GetTcp().GetPsk())}}, nil
 		},
 		Stats: func(name resource.Name, _ *pb.NvmeRemoteController, v resource.View) []driver.Key {
 			var keys []driver.Key
@@ -32,6 +42,14 @@ func nvmeRemoteController() resource.Declaration[*pb.NvmeRemoteController] {
 		},
 		Reset: func(name resource.Name, _ *pb.NvmeRemoteController) string { return name.ID() },
 	}
+}
+
+// pathTLSKey returns the name of the key that the controller's paths use, "" for none.
+func pathTLSKey(name resource.Name, m *pb.NvmeRemoteController) string {
+	if len(m.GetTcp().GetPsk()) == 0 {
+		return ""
+	}
+	return "opi-bridge:path:" + name.ID()
 }
 
 // multipath returns the driver's word for a mode, or "".

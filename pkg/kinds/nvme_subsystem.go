@@ -9,6 +9,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 )
 
 const (
@@ -25,14 +26,14 @@ const (
 func nvmeSubsystem() resource.Declaration[*pb.NvmeSubsystem] {
 	return resource.Declaration[*pb.NvmeSubsystem]{
 		Mutable:  []string{"spec.hostnqn"},
-		Refused:  []resource.Refusal{{Field: "spec.psk", Reason: "TLS is not supported yet: leave it empty"}},
+		Secrets:  []string{"spec.psk"},
 		Complete: completeSubsystem,
 		Check:    checkSubsystem,
-		Holds: func(_ resource.Name, m *pb.NvmeSubsystem, _ resource.View) []resource.Hold {
+		Holds: func(_ *resource.Record, m *pb.NvmeSubsystem, _ resource.View) []resource.Hold {
 			nqn := m.GetSpec().GetNqn()
 			return []resource.Hold{{Token: "nqn/" + nqn, Field: "spec.nqn", What: "NQN " + nqn}}
 		},
-		Objects: func(_ resource.Name, m *pb.NvmeSubsystem, _ resource.View) ([]driver.Object, error) {
+		Objects: func(r *resource.Record, m *pb.NvmeSubsystem, _ resource.View) ([]driver.Object, error) {
 			s := m.GetSpec()
 			objects := []driver.Object{&driver.Subsystem{
 				NQN:           s.GetNqn(),
@@ -42,7 +43,12 @@ func nvmeSubsystem() resource.Declaration[*pb.NvmeSubsystem] {
 				AllowAnyHost:  s.GetHostnqn() == "",
 			}}
 			if s.GetHostnqn() != "" {
-				objects = append(objects, &driver.Host{Subsystem: s.GetNqn(), NQN: s.GetHostnqn()})
+				host := &driver.Host{Subsystem: s.GetNqn(), NQN: s.GetHostnqn()}
+				if len(s.GetPsk()) > 0 {
+					host.TLSKey = "opi-bridge:host:" + r.Name.ID()
+					objects = append(objects, &driver.TLSKey{Name: host.TLSKey, PSK: secret.New(s.GetPsk())})
+				}
+				objects = append(objects, host)
 			}
 			return objects, nil
 		},
@@ -91,6 +97,10 @@ func checkSubsystem(m *pb.NvmeSubsystem, v *resource.Violations) {
 		"%d must be 1 to %d, or 0 for %d", s.GetMaxNamespaces(), int64(maxNSID), defaultMaxNamespaces)
 	if s.GetHostnqn() != "" {
 		checkNQN(v, "spec.hostnqn", s.GetHostnqn())
+	}
+	if len(s.GetPsk()) > 0 {
+		checkPSK(v, "spec.psk", s.GetPsk())
+		v.Check(s.GetHostnqn() != "", "spec.hostnqn", "must be set where psk is: a key is that of one host")
 	}
 }
 

@@ -16,6 +16,9 @@ type Declaration[M proto.Message] struct {
 	// Mutable lists the paths of fields that an Update may change. All others are fixed for ever by
 	// the create.
 	Mutable []string
+	// Secrets lists the paths of fields of type bytes that are never given back, and are sealed in the
+	// store. Left empty in a request about a resource that has one, the secret stays as it is.
+	Secrets []string
 	// Refused lists fields that cannot take effect, each with the reason that clients are told.
 	Refused []Refusal
 	// Complete fills in what the request left open: generated identity, lowest free number.
@@ -23,15 +26,15 @@ type Declaration[M proto.Message] struct {
 	// Check notes what is wrong with a complete message, looking at nothing but the message.
 	Check func(m M, v *Violations)
 	// Bdev returns the name of the bdev that the resource is, for kinds that can be referred to as a
-	// volume.
+	// volume; or, for a volume that is another one with something added, the reference to that.
 	Bdev func(name Name, m M) string
 	// Refs lists the resources that the message refers to.
 	Refs func(m M) []Ref
-	// Holds lists what the resource must have alone.
-	Holds func(name Name, m M, v View) []Hold
-	// Objects lists what should exist in the data plane for the resource. It fails when a reference
-	// cannot be resolved, which it always can once admitted.
-	Objects func(name Name, m M, v View) ([]driver.Object, error)
+	// Holds lists what r must have alone when it is as m says.
+	Holds func(r *Record, m M, v View) []Hold
+	// Objects lists what should exist in the data plane for r when it is as m says. It fails when a
+	// reference cannot be resolved, which it always can once admitted.
+	Objects func(r *Record, m M, v View) ([]driver.Object, error)
 	// Stats lists the bdevs and paths whose counters, summed, are the resource's.
 	Stats func(name Name, m M, v View) []driver.Key
 	// Reset returns the name of the remote controller that a Reset is about.
@@ -54,6 +57,9 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 		return nil, err
 	}
 	k.refused = d.Refused
+	if k.secrets, err = secretPaths(k.Message(), d.Secrets); err != nil {
+		return nil, err
+	}
 	k.mutable = make(map[string]bool, len(d.Mutable))
 	for _, path := range d.Mutable {
 		k.mutable[path] = true
@@ -73,10 +79,10 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 		k.refs = func(m proto.Message) []Ref { return f(as[M](m)) }
 	}
 	if f := d.Holds; f != nil {
-		k.holds = func(n Name, m proto.Message, v View) []Hold { return f(n, as[M](m), v) }
+		k.holds = func(r *Record, m proto.Message, v View) []Hold { return f(r, as[M](m), v) }
 	}
 	if f := d.Objects; f != nil {
-		k.objects = func(n Name, m proto.Message, v View) ([]driver.Object, error) { return f(n, as[M](m), v) }
+		k.objects = func(r *Record, m proto.Message, v View) ([]driver.Object, error) { return f(r, as[M](m), v) }
 	}
 	if f := d.Stats; f != nil {
 		k.stats = func(n Name, m proto.Message, v View) []driver.Key { return f(n, as[M](m), v) }

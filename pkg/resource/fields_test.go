@@ -85,11 +85,11 @@ func TestRecordComesBackFromItsBody(t *testing.T) {
 		Message: &pb.NvmeNamespace{Spec: &pb.NvmeNamespaceSpec{HostNsid: 1, Eui64: -5, VolumeNameRef: "b"}},
 		Prior:   &pb.NvmeNamespace{Spec: &pb.NvmeNamespaceSpec{HostNsid: 1, Eui64: -5, VolumeNameRef: "a"}},
 	}
-	body, err := r.Encode()
+	body, _, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := k.Decode(r.Name, 7, body)
+	got, err := k.Decode(r.Name, 7, body, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestRecordComesBackFromItsBody(t *testing.T) {
 		t.Errorf("got %+v from %s", got, body)
 	}
 	for _, bad := range []string{``, `{}`, `{"state":"ODD","message":{}}`, `{"state":"READY","message":{"colour":"red"}}`} {
-		if _, err := k.Decode(r.Name, 1, []byte(bad)); err == nil {
+		if _, err := k.Decode(r.Name, 1, []byte(bad), nil); err == nil {
 			t.Errorf("body %q was taken", bad)
 		}
 	}

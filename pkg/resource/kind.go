@@ -24,14 +24,15 @@ type Kind struct {
 
 	mutable map[string]bool
 	refused []Refusal
+	secrets [][]protoreflect.FieldDescriptor // each a path
 	derived func(parent Name, v View) []proto.Message
 
 	complete func(m proto.Message, c Completion) error
 	check    func(m proto.Message, v *Violations)
 	bdev     func(name Name, m proto.Message) string
 	refs     func(m proto.Message) []Ref
-	holds    func(name Name, m proto.Message, v View) []Hold
-	objects  func(name Name, m proto.Message, v View) ([]driver.Object, error)
+	holds    func(r *Record, m proto.Message, v View) []Hold
+	objects  func(r *Record, m proto.Message, v View) ([]driver.Object, error)
 	stats    func(name Name, m proto.Message, v View) []driver.Key
 	reset    func(name Name, m proto.Message) string
 	takes    func(name Name, m proto.Message, v View, key driver.Key) bool

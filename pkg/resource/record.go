@@ -31,6 +31,9 @@ type Record struct {
 	Message proto.Message
 	// Prior is what should have been before the update that is under way, else nil.
 	Prior proto.Message
+	// Facts are what the bridge itself has decided about the resource, beyond what the message can
+	// hold: the slot of a LUN, say. Set by Complete, kept for ever.
+	Facts map[string]string
 	// State is how far it has come.
 	State State
 	// Created and Updated are when it was first asked for and last changed.

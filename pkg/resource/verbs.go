@@ -14,6 +14,7 @@ import (
 
 // Complete fills in what the request left open.
 func (k *Kind) Complete(m proto.Message, c Completion) error {
+	k.keepSecrets(m, c.Prior)
 	if k.complete == nil {
 		return nil
 	}
@@ -52,7 +53,8 @@ func (k *Kind) Refused() []Refusal { return k.refused }
 // IsVolume says whether resources of the kind can be referred to as a volume.
 func (k *Kind) IsVolume() bool { return k.bdev != nil }
 
-// Bdev returns the name of the bdev that the resource is; call it for volumes only.
+// Bdev returns the bdev that the resource is, or the reference to the volume that it adds to; call it
+// for volumes only.
 func (k *Kind) Bdev(name Name, m proto.Message) string { return k.bdev(name, m) }
 
 // Refs lists the references of a message.
@@ -63,20 +65,20 @@ func (k *Kind) Refs(m proto.Message) []Ref {
 	return k.refs(m)
 }
 
-// Holds lists what the resource must have alone.
-func (k *Kind) Holds(name Name, m proto.Message, v View) []Hold {
+// Holds lists what r must have alone when it is as m says.
+func (k *Kind) Holds(r *Record, m proto.Message, v View) []Hold {
 	if k.holds == nil {
 		return nil
 	}
-	return k.holds(name, m, v)
+	return k.holds(r, m, v)
 }
 
-// Objects lists what should exist in the data plane.
-func (k *Kind) Objects(name Name, m proto.Message, v View) ([]driver.Object, error) {
+// Objects lists what should exist in the data plane for r when it is as m says.
+func (k *Kind) Objects(r *Record, m proto.Message, v View) ([]driver.Object, error) {
 	if k.objects == nil || m == nil {
 		return nil, nil
 	}
-	return k.objects(name, m, v)
+	return k.objects(r, m, v)
 }
 
 // Stats lists what to count. It is Unimplemented for kinds without counters.
@@ -103,9 +105,11 @@ func (k *Kind) Takes(name Name, m proto.Message, v View, key driver.Key) bool {
 // HasTakes says whether Takes can ever be true, so that the engine need not ask for every key.
 func (k *Kind) HasTakes() bool { return k.takes != nil }
 
-// Live returns the message for an answer: a copy, with output-only fields filled in and the name set.
+// Live returns the message for an answer: a copy without secrets, with output-only fields filled in
+// and the name set.
 func (k *Kind) Live(r *Record, v View) proto.Message {
 	m := proto.Clone(r.Message)
+	k.takeSecrets(m)
 	SetName(m, r.Name)
 	if k.live != nil {
 		k.live(r, m, v)

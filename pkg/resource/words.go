@@ -25,6 +25,8 @@ type Ref struct {
 	Field string
 	// To is the reference as given: a full resource name, or the bare name of a bdev.
 	To string
+	// Plain says that it is no volume: it must be the name of a resource that exists.
+	Plain bool
 }
 
 // Hold is something that only one resource may have at a time.
@@ -46,6 +48,8 @@ type Completion struct {
 	// Prior is the resource as it is so far, nil for a new one. Generated values are taken from it,
 	// so that a request that leaves them open means what is there.
 	Prior proto.Message
+	// Facts may be read and set; see [Record].
+	Facts map[string]string
 	// View shows the other resources.
 	View View
 	// NewUUID returns a random UUID, lower case with dashes.
