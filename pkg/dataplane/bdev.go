@@ -3,9 +3,7 @@
 package dataplane
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"syscall"
 	"time"
@@ -136,30 +134,6 @@ type memoryDomain struct {
 	DMADeviceType string `json:"dma_device_type"`
 }
 
-// ioTypes writes the set as an object with a member for every type there is.
-type ioTypes bdev.IOTypes
-
-// MarshalJSON implements [json.Marshaler].
-func (t ioTypes) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	bdev.IOTypes(t).Each(func(name string, supported bool) {
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		b.WriteString(`"` + name + `":`)
-		if supported {
-			b.WriteString("true")
-		} else {
-			b.WriteString("false")
-		}
-	})
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-var _ json.Marshaler = ioTypes(0)
-
 // unknownNuma is how SPDK writes that it does not know the NUMA node.
 const unknownNuma = -1
 
@@ -176,7 +150,7 @@ func newBdevResult(i *bdev.Info) bdevResult {
 		PreferredUnmapAlignment:   i.Hints.PreferredUnmapAlignment,
 		PreferredUnmapGranularity: i.Hints.PreferredUnmapGranularity,
 		UUID:                      i.UUID, Claimed: i.Claimed(), ClaimType: i.ClaimType(),
-		SupportedIOTypes: ioTypes(i.IOTypes), DriverSpecific: i.DriverSpecific,
+		SupportedIOTypes: newIOTypes(i.IOTypes), DriverSpecific: i.DriverSpecific,
 	}
 	if r.Aliases == nil {
 		r.Aliases = []string{}
