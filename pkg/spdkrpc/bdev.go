@@ -13,6 +13,7 @@ const (
 	ProductNull   = "Null disk"
 	ProductAio    = "AIO disk"
 	ProductNvme   = "NVMe disk"
+	ProductCrypto = "crypto"
 )
 
 // Bdev is an element of bdev_get_bdevs.
@@ -28,7 +29,9 @@ type Bdev struct {
 	MdInterleave bool   `json:"md_interleave"`
 	Claimed      bool   `json:"claimed"`
 	ClaimType    string `json:"claim_type"`
-	// DriverSpecific differs from module to module, see Aio and Nvme.
+	// AssignedRateLimits are the limits of its I/O.
+	AssignedRateLimits RateLimits `json:"assigned_rate_limits"`
+	// DriverSpecific differs from module to module, see Aio, Nvme and Crypto.
 	DriverSpecific map[string]json.RawMessage `json:"driver_specific"`
 }
 
@@ -36,6 +39,12 @@ type Bdev struct {
 type BdevAio struct {
 	Filename string `json:"filename"`
 	Readonly bool   `json:"readonly"`
+}
+
+// BdevCrypto is what the crypto module tells of its bdevs.
+type BdevCrypto struct {
+	BaseBdevName string `json:"base_bdev_name"`
+	KeyName      string `json:"key_name"`
 }
 
 // BdevNvmePath is what the nvme module tells of one path of a bdev.
@@ -50,6 +59,12 @@ type BdevNvmePath struct {
 func (b *Bdev) Aio() (a BdevAio) {
 	_ = json.Unmarshal(b.DriverSpecific["aio"], &a) // absent or of another shape: nothing is known
 	return a
+}
+
+// Crypto returns what the crypto module tells; the zero value if it is none of its bdevs.
+func (b *Bdev) Crypto() (c BdevCrypto) {
+	_ = json.Unmarshal(b.DriverSpecific["crypto"], &c) // absent or of another shape: nothing is known
+	return c
 }
 
 // Nvme returns what the nvme module tells; nothing if it is none of its bdevs.

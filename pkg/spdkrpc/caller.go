@@ -38,6 +38,7 @@ const (
 	CodeNoEntry  = -2   // no such file or directory
 	CodeIO       = -5   // whatever failed on the wire
 	CodeNxIO     = -6   // no such path
+	CodeAgain    = -11  // not now
 	CodeNoMemory = -12  // out of memory
 	CodeAccess   = -13  // permission denied
 	CodeBusy     = -16  // busy, or a shrunk file
@@ -49,6 +50,7 @@ const (
 	CodeRange    = -34  // result does not fit
 	CodeTimedOut = -110 // connection timed out
 	CodeAlready  = -114 // this path is attached already
+	CodeNoKey    = -126 // no such key in the keyring
 )
 
 // Refusal returns the refusal in the chain of err, or nil if SPDK has not refused.

@@ -6,6 +6,9 @@ package spdkrpc
 // not listed here is the same in all of them, or is always sent in the one form that all take: the
 // multipath mode is always named, because the default changed in v25.05.
 type Features struct {
+	// Keyring: pre-shared keys are named after keys of the keyring (v24.05); before it psk is the path of
+	// a file.
+	Keyring bool
 	// AioUUID: bdev_aio_create takes a uuid (v24.09).
 	AioUUID bool
 	// TCPConnectTimeout: bdev_nvme_set_options takes tcp_connect_timeout_ms (v25.05).
@@ -22,6 +25,7 @@ func (v Version) Features() Features {
 		return unknown || v.Fields.Major > major || v.Fields.Major == major && v.Fields.Minor >= minor
 	}
 	return Features{
+		Keyring:           since(24, 5),
 		AioUUID:           since(24, 9),
 		TCPConnectTimeout: since(25, 5),
 		IostatNames:       since(26, 1),

@@ -58,6 +58,8 @@ type NvmeAttach struct {
 	CtrlrLossTimeoutSec  int32  `json:"ctrlr_loss_timeout_sec"`
 	ReconnectDelaySec    uint32 `json:"reconnect_delay_sec"`
 	FastIOFailTimeoutSec uint32 `json:"fast_io_fail_timeout_sec"`
+	// Psk names the key for TLS, see Features.Keyring.
+	Psk string `json:"psk,omitempty"`
 	// MaxBdevs bounds the namespaces; 0 is 128.
 	MaxBdevs uint32 `json:"max_bdevs,omitempty"`
 }

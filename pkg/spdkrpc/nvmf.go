@@ -11,6 +11,7 @@ const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
 type NvmfCreateTransport struct {
 	Trtype            string `json:"trtype"`
 	InCapsuleDataSize uint32 `json:"in_capsule_data_size,omitempty"` // bytes
+	MaxQueueDepth     uint16 `json:"max_queue_depth,omitempty"`
 }
 
 // Do makes the call. There is no way to take a transport away.
@@ -91,6 +92,9 @@ func GetNvmfSubsystem(ctx context.Context, c Caller, nqn string) ([]NvmfSubsyste
 type NvmfAddHost struct {
 	NQN  string `json:"nqn"`
 	Host string `json:"host"`
+	// Psk names the key that the host must have, see Features.Keyring. Only a TCP transport that exists
+	// already takes notice.
+	Psk string `json:"psk,omitempty"`
 }
 
 // Do makes the call.
@@ -132,6 +136,8 @@ type NvmfListen struct {
 type NvmfAddListener struct {
 	NQN           string     `json:"nqn"`
 	ListenAddress NvmfListen `json:"listen_address"`
+	// SecureChannel asks for TLS; refused where any host may connect.
+	SecureChannel bool `json:"secure_channel,omitempty"`
 }
 
 // Do makes the call.

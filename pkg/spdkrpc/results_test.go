@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,9 @@ func TestResults(t *testing.T) {
 				if (b.ProductName == spdkrpc.ProductAio) != (b.Aio().Filename != "") {
 					t.Errorf("aio: %+v", b)
 				}
+				if (b.ProductName == spdkrpc.ProductCrypto) != (b.Crypto().BaseBdevName != "" && b.Crypto().KeyName != "") {
+					t.Errorf("crypto: %+v", b)
+				}
 				if paths := b.Nvme(); (b.ProductName == spdkrpc.ProductNvme) != (len(paths) > 0 && paths[0].NsData.ID > 0 && paths[0].Trid.Subnqn != "") {
 					t.Errorf("nvme: %+v", b)
 				}
@@ -79,6 +83,36 @@ func TestResults(t *testing.T) {
 		"bdev_nvme_attach_controller": func(c spdkrpc.Caller) (int, error) {
 			names, err := spdkrpc.NvmeAttach{}.Do(ctx, c)
 			return len(names), err
+		},
+		"accel_crypto_keys_get": func(c spdkrpc.Caller) (int, error) {
+			all, err := spdkrpc.GetAccelCryptoKeys(ctx, c)
+			for _, k := range all {
+				if k.Cipher == "" || len(k.Key) < 32 || len(k.Key2) < 32 {
+					t.Errorf("incomplete: %+v", k)
+				}
+				if text := fmt.Sprintf("%v %+v %#v %s %q %x", k, k, k, k.Key, k.Key, k.Key2); strings.Contains(strings.ToLower(text), strings.ToLower(string(k.Key))) {
+					t.Errorf("a key is printed: %s", text)
+				}
+			}
+			return len(all), err
+		},
+		"keyring_get_keys": func(c spdkrpc.Caller) (int, error) {
+			all, err := spdkrpc.GetKeyringKeys(ctx, c)
+			for _, k := range all {
+				if k.Module != "keyring_file" || k.Refcnt == 0 || k.Removed != (k.Path == "") {
+					t.Errorf("incomplete: %+v", k)
+				}
+			}
+			return len(all), err
+		},
+		"vhost_get_controllers": func(c spdkrpc.Caller) (int, error) {
+			all, err := spdkrpc.GetVhostControllers(ctx, c)
+			for _, v := range all {
+				if v.Ctrlr == "" || v.Socket == "" || (v.BackendSpecific.Block == nil) == (v.BackendSpecific.Scsi == nil) {
+					t.Errorf("incomplete: %+v", v)
+				}
+			}
+			return len(all), err
 		},
 		"nvmf_get_transports": func(c spdkrpc.Caller) (int, error) {
 			all, err := spdkrpc.GetNvmfTransports(ctx, c)
@@ -163,17 +197,17 @@ func TestResults(t *testing.T) {
 // TestFeatures follows the releases.
 func TestFeatures(t *testing.T) {
 	t.Parallel()
-	all := spdkrpc.Features{AioUUID: true, TCPConnectTimeout: true, IostatNames: true}
+	all := spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true, IostatNames: true}
 	for _, c := range []struct {
 		major, minor int
 		want         spdkrpc.Features
 	}{
 		{24, 1, spdkrpc.Features{}},
-		{24, 5, spdkrpc.Features{}},
-		{24, 9, spdkrpc.Features{AioUUID: true}},
-		{25, 1, spdkrpc.Features{AioUUID: true}},
-		{25, 5, spdkrpc.Features{AioUUID: true, TCPConnectTimeout: true}},
-		{25, 9, spdkrpc.Features{AioUUID: true, TCPConnectTimeout: true}},
+		{24, 5, spdkrpc.Features{Keyring: true}},
+		{24, 9, spdkrpc.Features{Keyring: true, AioUUID: true}},
+		{25, 1, spdkrpc.Features{Keyring: true, AioUUID: true}},
+		{25, 5, spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true}},
+		{25, 9, spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true}},
 		{26, 1, all},
 		{26, 9, all},
 		{0, 0, all},
