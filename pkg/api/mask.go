@@ -74,7 +74,7 @@ func find(desc protoreflect.MessageDescriptor, path string) (found protoreflect.
 		if found = at.Fields().ByName(protoreflect.Name(head)); found == nil {
 			return nil, strconv.Quote(path) + " is not a field of " + string(desc.Name()) + ": use proto field names joined by dots"
 		}
-		if fixed(found) {
+		if fixed(found) && (found.Message() != nil || !deeper) {
 			return nil, ""
 		}
 		at = found.Message()

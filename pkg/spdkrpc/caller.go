@@ -34,23 +34,24 @@ const (
 	CodeInvalidParams  = jsonrpc.CodeInvalidParams
 	CodeInternal       = jsonrpc.CodeInternalError
 
-	CodePerm     = -1   // not permitted, or not in this phase
-	CodeNoEntry  = -2   // no such file or directory
-	CodeIO       = -5   // whatever failed on the wire
-	CodeNxIO     = -6   // no such path
-	CodeAgain    = -11  // not now
-	CodeNoMemory = -12  // out of memory
-	CodeAccess   = -13  // permission denied
-	CodeBusy     = -16  // busy, or a shrunk file
-	CodeExists   = -17  // name, alias, uuid or address taken
-	CodeNoDevice = -19  // no such bdev or controller
-	CodeIsDir    = -21  // a directory
-	CodeInvalid  = -22  // invalid argument
-	CodeNoSpace  = -28  // no space left
-	CodeRange    = -34  // result does not fit
-	CodeTimedOut = -110 // connection timed out
-	CodeAlready  = -114 // this path is attached already
-	CodeNoKey    = -126 // no such key in the keyring
+	CodePerm         = -1   // not permitted, or not in this phase
+	CodeNoEntry      = -2   // no such file or directory
+	CodeNotDirectory = -20  // not a directory
+	CodeIO           = -5   // whatever failed on the wire
+	CodeNxIO         = -6   // no such path
+	CodeAgain        = -11  // not now
+	CodeNoMemory     = -12  // out of memory
+	CodeAccess       = -13  // permission denied
+	CodeBusy         = -16  // busy, or a shrunk file
+	CodeExists       = -17  // name, alias, uuid or address taken
+	CodeNoDevice     = -19  // no such bdev or controller
+	CodeIsDir        = -21  // a directory
+	CodeInvalid      = -22  // invalid argument
+	CodeNoSpace      = -28  // no space left
+	CodeRange        = -34  // result does not fit
+	CodeTimedOut     = -110 // connection timed out
+	CodeAlready      = -114 // this path is attached already
+	CodeNoKey        = -126 // no such key in the keyring
 )
 
 // Refusal returns the refusal in the chain of err, or nil if SPDK has not refused.

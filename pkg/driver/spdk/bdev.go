@@ -4,6 +4,7 @@ package spdk
 
 import (
 	"context"
+	"errors"
 	"math/bits"
 	"slices"
 
@@ -61,12 +62,26 @@ func (d *Driver) createBdev(ctx context.Context, step *driver.Step, b *driver.Bd
 		return errdefs.New(errdefs.Unimplemented, "bdev %s: SPDK has no kind %s", b.Name, b.Kind)
 	}
 	if err == nil {
-		return nil
+		return d.checkSize(ctx, b)
 	}
 	if settled(err) {
 		return plain(method, err, "create %s bdev %s", b.Kind, b.Name)
 	}
 	return d.explainBdev(ctx, step, b, method, err)
+}
+
+// checkSize takes an aio bdev away again whose file has not the size that was asked for.
+func (d *Driver) checkSize(ctx context.Context, b *driver.Bdev) error {
+	if b.Kind != driver.BdevAio || b.Blocks == 0 {
+		return nil
+	}
+	there, err := d.findBdev(ctx, b.Name)
+	if err != nil || there == nil || there.Blocks == b.Blocks {
+		return err
+	}
+	err = errdefs.New(errdefs.InvalidArgument, "bdev %s: file %s has %d blocks of %d bytes, not %d: leave blocks_count 0 to take the file's size",
+		b.Name, b.Filename, there.Blocks, there.BlockSizeBytes, b.Blocks)
+	return errors.Join(err, d.deleteBdev(ctx, there))
 }
 
 // explainBdev finds out why a bdev could not be made.
@@ -94,7 +109,7 @@ func (d *Driver) explainBdev(ctx context.Context, step *driver.Step, b *driver.B
 	}
 	if b.Kind == driver.BdevAio {
 		switch code {
-		case spdkrpc.CodeNoEntry, spdkrpc.CodeAccess, spdkrpc.CodePerm:
+		case spdkrpc.CodeNoEntry, spdkrpc.CodeNotDirectory, spdkrpc.CodeAccess, spdkrpc.CodePerm:
 			return refuse(errdefs.FailedPrecondition, method, err,
 				"bdev %s: file %s cannot be opened by the data plane: create it there, readable and writable", b.Name, b.Filename)
 		case spdkrpc.CodeInvalid:
