@@ -80,10 +80,14 @@ func (d *Desc) Claim(by string) error {
 func (d *Desc) Geometry() Geometry { return d.device.Geometry() }
 
 // Memory returns the device as memory, if its blocks lie there. What is read straight from it is to
-// be counted with a [Counter]. The memory stays valid until the descriptor is closed.
+// be counted with a [Counter]. The memory stays valid until the descriptor is closed. As long as the
+// bdev has limits, Bytes returns nil: what is to be limited has to be submitted.
 func (d *Desc) Memory() (Memory, bool) {
 	m, ok := d.device.(Memory)
-	return m, ok
+	if !ok {
+		return nil, false
+	}
+	return &unlimitedMemory{Memory: m, entry: d.entry}, true
 }
 
 // NewCounter returns a counter for one user (one queue, say) that moves blocks without Submit.
@@ -105,6 +109,10 @@ func (d *Desc) Submit(r *Request) {
 	}
 	r.shard = d.shards.pick(r)
 	r.began = nanotime()
+	if l := d.entry.limiter.Load(); l != nil && l.limits(r.Op) {
+		l.submit(r)
+		return
+	}
 	d.device.Submit(r)
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bdev is the block layer of the embedded data plane: the [Device] interface, the kinds of
-// device behind it (malloc, null, aio), and the [Registry] that names them, counts their I/O, hands
-// out claims and tells their users when one grows or goes.
+// device behind it (malloc, null, aio, crypto), and the [Registry] that names them, counts and limits
+// their I/O, hands out claims and tells their users when one grows or goes.
 //
 // It follows SPDK's bdev layer in names and manners, so that the JSON-RPC methods above it can
 // answer as SPDK does.
@@ -53,7 +53,7 @@ type Request struct {
 	shard *shard
 	// began is the monotonic time of submission, in nanoseconds, if shard is set.
 	began int64
-	// next links requests that wait in a device's queue. Only the device that has the request uses it.
+	// next links requests that wait in a queue of limits or of a device. Only who has the request uses it.
 	next *Request
 }
 
@@ -98,8 +98,9 @@ type Geometry struct {
 // A [Desc] is not a Memory itself, because the ability is its device's: ask [Desc.Memory].
 type Memory interface {
 	Device
-	// Bytes returns the memory of the range. It stays valid until the device is closed; whoever
-	// reads it while somebody writes the same blocks sees a mixture, as on any disk.
+	// Bytes returns the memory of the range, or nil when the range cannot be had in this way now, and
+	// has to be read with a request. It stays valid until the device is closed; whoever reads it while
+	// somebody writes the same blocks sees a mixture, as on any disk.
 	Bytes(block, count uint64) []byte
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // Registry names the bdevs of a process. All methods are safe for concurrent use. Under its lock it
-// asks devices for their Geometry and sets their size, and calls nothing else.
+// asks devices for their Geometry, sets their size and changes limits, and calls nothing else.
 type Registry struct {
 	notes notifications
 	// mallocs counts malloc bdevs that were named by the registry.
@@ -29,6 +29,8 @@ type Registry struct {
 	names map[string]*entry
 	// order holds the entries in order of registration; guarded by mu.
 	order *list.List
+	// examiners are called with the name of each bdev that has been registered; guarded by mu.
+	examiners []func(name string)
 }
 
 // entry is a registered bdev.
@@ -37,7 +39,8 @@ type entry struct {
 	names   []string // name, then aliases; immutable
 	element *list.Element
 	stats   stats
-	gone    chan struct{} // closed when the device has been closed
+	limiter atomic.Pointer[limiter] // nil when the bdev has no limits
+	gone    chan struct{}           // closed when the device has been closed
 	// closeErr is what closing the device returned; read it after gone is closed.
 	closeErr error
 
@@ -86,8 +89,20 @@ func (r *Registry) Register(spec Spec) (*Info, error) {
 	e.element = r.order.PushBack(e)
 	info := e.info()
 	r.notes.send(NotifyRegister, spec.Name)
+	examiners := r.examiners
 	r.mu.Unlock()
+	for _, examine := range examiners {
+		examine(spec.Name)
+	}
 	return e.told(info), nil
+}
+
+// Examine has f called with the name of each bdev that is registered from now on, on the goroutine
+// that registers it, before Register returns, and without locks of the registry.
+func (r *Registry) Examine(f func(name string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.examiners = append(slices.Clone(r.examiners), f)
 }
 
 // adopt registers a device made a moment ago, and closes it if that fails.
@@ -107,26 +122,9 @@ func (r *Registry) adopt(spec Spec) (*Info, error) {
 // When ctx ends first, Unregister returns its error and the removal goes on: the opener that is last
 // to let go ends it.
 func (r *Registry) Unregister(ctx context.Context, name, module string) error {
-	r.mu.Lock()
-	e := r.lookup(name)
-	if e == nil || (module != "" && e.spec.Module != module) {
-		r.mu.Unlock()
+	e := r.begin(name, func(e *entry) bool { return module == "" || e.spec.Module == module })
+	if e == nil {
 		return errNotFound(name)
-	}
-	e.removing = true
-	descs := make([]*Desc, 0, len(e.descs))
-	for d := range e.descs {
-		descs = append(descs, d)
-	}
-	r.mu.Unlock()
-
-	if len(descs) == 0 {
-		r.destroy(e)
-	}
-	for _, d := range descs {
-		if d.events.Removed != nil {
-			d.events.Removed()
-		}
 	}
 	select {
 	case <-e.gone:
@@ -139,15 +137,44 @@ func (r *Registry) Unregister(ctx context.Context, name, module string) error {
 	}
 }
 
+// begin marks a bdev as being removed, lifts its limits, so that nobody waits for them any more, and
+// tells its openers. It returns nil if there is no such bdev, or none that fits.
+func (r *Registry) begin(name string, fits func(*entry) bool) *entry {
+	r.mu.Lock()
+	e := r.lookup(name)
+	if e == nil || !fits(e) {
+		r.mu.Unlock()
+		return nil
+	}
+	e.removing = true
+	descs := make([]*Desc, 0, len(e.descs))
+	for d := range e.descs {
+		descs = append(descs, d)
+	}
+	r.mu.Unlock()
+
+	e.lift()
+	if len(descs) == 0 {
+		r.destroy(e)
+	}
+	for _, d := range descs {
+		if d.events.Removed != nil {
+			d.events.Removed()
+		}
+	}
+	return e
+}
+
 // destroy ends the removal of a bdev without descriptors.
 func (r *Registry) destroy(e *entry) {
+	// First, because closing a device that stacks on another may end the removal of that one.
+	r.notes.send(NotifyUnregister, e.spec.Name)
 	e.closeErr = e.spec.Device.Close()
 	r.mu.Lock()
 	for _, name := range e.names {
 		delete(r.names, name)
 	}
 	r.order.Remove(e.element)
-	r.notes.send(NotifyUnregister, e.spec.Name)
 	r.mu.Unlock()
 	close(e.gone)
 }
@@ -249,6 +276,9 @@ func (e *entry) info() *Info {
 		Metadata: e.spec.Metadata, Hints: e.spec.Hints, IOTypes: e.spec.IOTypes, WriteCache: e.spec.WriteCache,
 		NUMA: e.spec.NUMA, MemoryDomains: slices.Clone(e.spec.MemoryDomains), Aliases: slices.Clone(e.names[1:]),
 		Geometry: e.spec.Device.Geometry(), Openers: len(e.descs),
+	}
+	if l := e.limiter.Load(); l != nil {
+		i.Limits = l.shown()
 	}
 	if e.claim != nil {
 		i.ClaimedBy = e.claim.claimedBy

@@ -82,6 +82,8 @@ type Info struct {
 	ClaimedBy string
 	// Openers is the number of descriptors.
 	Openers int
+	// Limits are those set by Registry.SetLimits.
+	Limits Limits
 	// DriverSpecific is what the module tells, or nil.
 	DriverSpecific any
 }

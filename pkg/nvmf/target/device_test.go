@@ -5,6 +5,7 @@ package target_test
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
@@ -65,6 +66,19 @@ type mapped struct{ *ram }
 
 func (d mapped) Bytes(block, count uint64) []byte {
 	return d.b[block*uint64(d.blockSize) : (block+count)*uint64(d.blockSize)]
+}
+
+// moody is a mapped whose memory cannot be had half of the time, as when a bdev has limits.
+type moody struct {
+	mapped
+	calls *atomic.Int64
+}
+
+func (d moody) Bytes(block, count uint64) []byte {
+	if d.calls.Add(1)%2 == 0 {
+		return nil
+	}
+	return d.mapped.Bytes(block, count)
 }
 
 // slow is a device that finishes its requests on another goroutine, and only when it may.

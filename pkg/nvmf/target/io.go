@@ -118,7 +118,14 @@ func (q *queue) read(e nvme.SQE, a *attachment) error {
 		return nil
 	}
 	if a.ns.memory != nil {
-		return q.readMemory(e, a, size)
+		if memory := a.ns.memory.Bytes(e.SLBA(), uint64(e.Blocks())); memory != nil {
+			return q.readMemory(e, a, memory)
+		}
+		// The device wants a request, which the batch's count is not for.
+		if !a.enter() {
+			q.answer(e.CID(), nvme.StatusInvalidNamespace|nvme.DNR, 0)
+			return nil
+		}
 	}
 	r, err := q.take(e)
 	if err != nil {
@@ -133,11 +140,10 @@ func (q *queue) read(e nvme.SQE, a *attachment) error {
 }
 
 // readMemory answers a read with the memory itself; the attachment keeps it valid until the flush.
-func (q *queue) readMemory(e nvme.SQE, a *attachment, size uint64) error {
+func (q *queue) readMemory(e nvme.SQE, a *attachment, memory []byte) error {
 	if a.counter != nil {
-		a.counter.CountRead(size, time.Since(q.began))
+		a.counter.CountRead(uint64(len(memory)), time.Since(q.began))
 	}
-	memory := a.ns.memory.Bytes(e.SLBA(), uint64(e.Blocks()))
 	if !q.outgoing.DataDigest {
 		q.answerData(e.CID(), memory)
 		return nil
@@ -147,7 +153,7 @@ func (q *queue) readMemory(e nvme.SQE, a *attachment, size uint64) error {
 	if err != nil {
 		return err
 	}
-	r.buf = q.target.buffers.get(uint32(size)) //nolint:gosec // at most MaxIOSizeBytes
+	r.buf = q.target.buffers.get(uint32(len(memory))) //nolint:gosec // at most MaxIOSizeBytes
 	copy(r.buf.b, memory)
 	q.sendBuffer(r)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
@@ -27,6 +28,7 @@ func devices(tb testing.TB) map[string]func() (bdev.Device, *ram) {
 	tb.Helper()
 	return map[string]func() (bdev.Device, *ram){
 		"mapped": func() (bdev.Device, *ram) { d := newRAM(512, 4096); return mapped{d}, d },
+		"moody":  func() (bdev.Device, *ram) { d := newRAM(512, 4096); return moody{mapped{d}, new(atomic.Int64)}, d },
 		"inline": func() (bdev.Device, *ram) { d := newRAM(512, 4096); return d, d },
 		"later": func() (bdev.Device, *ram) {
 			d := newRAM(512, 4096)
