@@ -47,6 +47,7 @@ func Run(t *testing.T, s Suite) {
 		"BdevUpdates":    testBdevUpdates,
 		"Subsystems":     testSubsystems,
 		"TargetRefusals": testTargetRefusals,
+		"ListenerLimit":  testListenerLimit,
 		"TargetUpdates":  testTargetUpdates,
 		"Batches":        testBatches,
 		"ManyDisks":      testManyDisks,

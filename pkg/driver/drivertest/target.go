@@ -146,6 +146,27 @@ func testTargetRefusals(t *testing.T, s Suite) {
 	b.serves(sub, other, m, n, ns)
 }
 
+// testListenerLimit makes listeners until the data plane takes no more.
+func testListenerLimit(t *testing.T, s Suite) {
+	const sane = 64
+	b := s.bench(t)
+	sub := subsystem("s")
+	b.must(driver.Create, sub)
+	for made := range sane {
+		l := &driver.Listener{Subsystem: sub.NQN, Address: loopback(b.port())}
+		err := b.do(driver.Create, l)
+		if err == nil {
+			b.serves(l)
+			continue
+		}
+		if made == 0 || !errors.Is(err, errdefs.ResourceExhausted) || !strings.Contains(err.Error(), strconv.Itoa(made)) {
+			t.Errorf("listener after %d others: %v", made, err)
+		}
+		b.lacks(l)
+		return
+	}
+}
+
 // testTargetUpdates changes what can be changed in place, and nothing else.
 func testTargetUpdates(t *testing.T, s Suite) {
 	b := s.bench(t)

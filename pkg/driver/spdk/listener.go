@@ -12,6 +12,9 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
 )
 
+// maxListeners is how many listeners SPDK lets a subsystem have.
+const maxListeners = 16
+
 // inCapsuleBytes is how much data a write command of a TCP host carries with it. SPDK's own 4 KiB
 // makes every 8 KiB database page wait for a round trip more; this costs 1 MiB a queue.
 const inCapsuleBytes = 8192
@@ -46,12 +49,22 @@ func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *drive
 	if settled(err) {
 		return plain(method, err, "listen on %s for subsystem %s", l.Address, l.Subsystem)
 	}
-	there, _, lookErr := d.within(ctx, l.Subsystem, l.Key(), method, err)
+	there, all, lookErr := d.within(ctx, l.Subsystem, l.Key(), method, err)
 	switch {
 	case lookErr != nil:
 		return lookErr
 	case there != nil:
 		return exists(step, there, method, err)
+	}
+	listeners := 0
+	for _, o := range all {
+		if _, ok := o.(*driver.Listener); ok {
+			listeners++
+		}
+	}
+	if listeners >= maxListeners {
+		return refuse(errdefs.ResourceExhausted, method, err,
+			"listen on %s for subsystem %s: it has %d listeners, and SPDK takes no more: delete one", l.Address, l.Subsystem, listeners)
 	}
 	ip, parseErr := netip.ParseAddr(l.Address.Traddr)
 	if parseErr != nil || ip.Is4() != (family(l.Address) == driver.FamilyIPv4) {

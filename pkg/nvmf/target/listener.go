@@ -19,6 +19,10 @@ type ListenerConfig struct {
 	ANAState nvme.ANAState
 }
 
+// MaxListeners is how many listeners a subsystem has at most, as in SPDK
+// (NVMF_MAX_LISTENERS_PER_SUBSYSTEM).
+const MaxListeners = 16
+
 // listener is a subsystem's use of a portal. Guarded by Target.mu.
 type listener struct {
 	address Address // as it was given, with the real port
@@ -31,7 +35,7 @@ type listener struct {
 // AddListener lets hosts reach the subsystem at an address, which other subsystems may share. It
 // returns the address with the port that was bound. The same address twice is AlreadyExists, an
 // address that cannot be bound FailedPrecondition, no transport FailedPrecondition with
-// ErrNoTransport, a malformed one InvalidArgument.
+// ErrNoTransport, a malformed one InvalidArgument, one more than [MaxListeners] ResourceExhausted.
 func (t *Target) AddListener(ctx context.Context, nqn string, cfg ListenerConfig) (Address, error) {
 	setDefault(&cfg.Address.ADRFAM, IPv4)
 	setDefault(&cfg.ANAState, nvme.ANAOptimized)
@@ -53,6 +57,9 @@ func (t *Target) AddListener(ctx context.Context, nqn string, cfg ListenerConfig
 	}
 	if s.listener(portalKey(at)) != nil {
 		return Address{}, errdefs.New(errdefs.AlreadyExists, "subsystem %q listens on %s already", nqn, at)
+	}
+	if len(s.listeners) >= MaxListeners {
+		return Address{}, errdefs.New(errdefs.ResourceExhausted, "subsystem %q has %d listeners, and can have no more", nqn, MaxListeners)
 	}
 	p, err := t.acquirePortal(ctx, at)
 	if err != nil {
