@@ -22,7 +22,11 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 # What the tests need beyond Go, as program:debian-package. The race detector needs a C compiler.
-TEST_NEEDS := redis-server:redis-server gcc:gcc
+TEST_NEEDS := redis-server:redis-server gcc:gcc qemu-system-x86_64:qemu-system-x86 xz:xz-utils lz4:lz4 zstd:zstd
+
+# What the virtual machines of tests/host are made of. These packages of Debian are unpacked here, never
+# installed: the newest of the cloud kernels, and a shell.
+GUEST := $(CURDIR)/.cache/guest
 
 # One package of tests may take this long under the race detector before it counts as hung.
 TEST_TIMEOUT ?= 15m
@@ -66,6 +70,10 @@ check: vet format-check house ## Fast: vet, format, house rules, lint (when inst
 .PHONY: test
 test: test-needs generate-check lint ## Everything: generated code is current, lint, all tests under -race
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-hosts
+test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage nodes, with what they measure
+	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) ./tests/host/...
 
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ the first time)
@@ -115,7 +123,7 @@ generate-check:
 	done
 
 .PHONY: test-needs
-test-needs:
+test-needs: $(GUEST)
 	@missing=(); for need in $(TEST_NEEDS); do \
 		command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); \
 	done; \
@@ -125,6 +133,16 @@ test-needs:
 	echo "installing for the tests: $${missing[*]}"; \
 	$$sudo apt-get update -qq && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"
+
+$(GUEST):
+	@command -v apt-get >/dev/null || { echo 'the guests of the tests need packages from Debian, and here is no apt-get'; exit 1; }; \
+	kernel() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $$2; exit}'; }; \
+	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
+	fetch() { apt-get download -qq -o APT::Sandbox::User=root "$$(kernel)" busybox-static; }; \
+	echo 'fetching for the tests, to be unpacked and not installed: a kernel and busybox'; \
+	rm -rf $@.new && mkdir -p $@.new && cd $@.new && \
+	{ fetch 2>/dev/null || { $$sudo apt-get update -qq && fetch; }; } && \
+	mv $@.new $@
 
 $(GOLANGCI):
 	@mkdir -p $(TOOLS)
