@@ -43,8 +43,8 @@ type Config struct {
 	// Log receives one line for each change of state. Required.
 	Log *slog.Logger
 	// AuditInterval is the time between two looks at the whole data plane when nothing calls for one;
-	// 0 means 30 s. A large data plane is looked at less often, so that looking costs at most 1 % of a
-	// core.
+	// 0 means 30 s. A large data plane is looked at less often, so that looking costs at most a
+	// third of a percent of a core.
 	AuditInterval time.Duration
 	// NewUUID makes random UUIDs; nil means version 4.
 	NewUUID func() string

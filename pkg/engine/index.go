@@ -50,6 +50,8 @@ type index struct {
 	// unreadable lists records that this version cannot read. They are left alone, and their names
 	// stay taken.
 	unreadable map[resource.Name]error
+	// states counts the entries by state.
+	states map[resource.State]int
 	// dirty holds the names of all dirty entries, limbo of those in limbo.
 	dirty, limbo map[resource.Name]struct{}
 }
@@ -64,6 +66,7 @@ func newIndex(registry *resource.Registry) *index {
 		needers:     map[driver.Key]map[resource.Name]struct{}{},
 		referrers:   map[resource.Name]map[resource.Name]struct{}{},
 		unreadable:  map[resource.Name]error{},
+		states:      map[resource.State]int{},
 		dirty:       map[resource.Name]struct{}{},
 		limbo:       map[resource.Name]struct{}{},
 	}
@@ -81,6 +84,7 @@ func (x *index) put(en *entry) {
 		x.collections[c] = slices.Insert(names, at, name)
 	}
 	x.entries[name] = en
+	x.states[en.rec.State]++
 	for _, h := range en.holds {
 		x.holders[h.Token] = name
 	}
@@ -137,6 +141,9 @@ func (x *index) remove(name resource.Name) {
 // unlink takes away what put noted about an entry besides its place in the collection.
 func (x *index) unlink(en *entry) {
 	name := en.rec.Name
+	if x.states[en.rec.State]--; x.states[en.rec.State] == 0 {
+		delete(x.states, en.rec.State)
+	}
 	for _, h := range en.holds {
 		if x.holders[h.Token] == name {
 			delete(x.holders, h.Token)

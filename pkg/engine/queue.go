@@ -14,9 +14,9 @@ const (
 	firstRetry = 250 * time.Millisecond
 	lastRetry  = 15 * time.Second
 	// passRest is how many times as long as it took a pass rests before the next one that is not
-	// urgent; auditRest the same for audits, so that those cost at most 1 % of a core.
+	// urgent; auditRest the same for audits, so that those cost at most a third of a percent of a core.
 	passRest  = 10
-	auditRest = 100
+	auditRest = 300
 	// probeInterval is how often the store is asked whether it is there.
 	probeInterval = 2 * time.Second
 )

@@ -51,12 +51,9 @@ func (e *Engine) Status() Status {
 		Settled:       dataPlane.Up && e.settledEpoch == dataPlane.Epoch,
 		StoreErr:      e.storeErr,
 		DataPlane:     dataPlane,
-		Resources:     map[resource.State]int{},
+		Resources:     maps.Clone(e.index.states),
 		NotReadyCount: len(e.index.dirty) + len(e.index.unreadable),
 		Drift:         maps.Clone(e.drift),
-	}
-	for _, en := range e.index.entries {
-		s.Resources[en.rec.State]++
 	}
 	for name, err := range e.index.unreadable {
 		s.NotReady = append(s.NotReady, Problem{Name: name, Err: err})
