@@ -34,7 +34,7 @@ func TestControllerOptions(t *testing.T) {
 		path := func(id string, port int) error {
 			p := pathTo(e)
 			p.Fabrics.Trsvcid = int64(port)
-			_, err := e.client.create(t.Context(), t, e.kinds["nvmePath"], resource.Name(base.name+"/nvmePaths/"+resource.Name(id)), p)
+			_, err := e.client.create(t.Context(), t, e.kinds["nvmePath"], base.name+"/nvmePaths/"+resource.Name(id), p)
 			return err
 		}
 		remove := func(id string) {
