@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"testing"
+
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	"github.com/opi-bridge/opi-bridge/tests/host/guest"
+	"github.com/opi-bridge/opi-bridge/tests/host/machine"
+)
+
+const (
+	storageNQN = "nqn.2024-01.io.example.storage:vol-1"
+	fireNQN    = "nqn.2024-01.io.example.dpu:fire"
+	fireUUID   = "0b5a5d9e-52c5-4d6b-8d0e-9f7e3c1a2b44"
+)
+
+// site is a storage node with two ports, a DPU with a path to each, and a guest that does verified I/O
+// all the time.
+type site struct {
+	t            *testing.T
+	storage, dpu *node
+	ports        []int
+	wire         *relay // before the first port
+	guest        *machine.Machine
+	device       string
+}
+
+// newSite builds the way from a file on the storage node to the guest, and begins the I/O.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, storage: newNode(t), dpu: newNode(t), ports: []int{testkit.FreePort(t), testkit.FreePort(t)}}
+	s.storage.export("vol-1", storageNQN, "", s.storage.file("vol-1", 16*mib), s.ports...)
+	s.wire = newRelay(t, s.ports[0])
+	volume := s.dpu.attach("storage-1", storageNQN, s.wire.port(), s.ports[1])
+	port := testkit.FreePort(t)
+	s.dpu.export("fire", fireNQN, fireUUID, volume, port)
+
+	s.guest = machine.Start(t, machine.Config{Modules: []string{"nvme_tcp"}})[0]
+	s.guest.LoadModules("nvme_tcp")
+	s.dpu.must(s.guest.Connect(options(port, fireNQN, allowedNQN)))
+	s.device = "/dev/" + find(t, s.guest, "the disk", byUUID(fireUUID)).Name
+	s.guest.StartLoad(guest.Load{Device: s.device, Bytes: 8 * mib, IOSizeBytes: 4096, Depth: 8, WritePercent: 50, Seed: 4})
+	return s
+}
+
+// under does something to the site and wants the guest to notice nothing but a pause.
+func (s *site) under(what string, do func()) {
+	s.t.Helper()
+	s.guest.MarkLoad(s.device)
+	do()
+	s.storage.whole()
+	s.dpu.whole()
+	moves(s.t, s.guest, s.device, "after: "+what)
+	r := s.guest.MarkLoad(s.device)
+	clean(s.t, what, r)
+	s.t.Logf("%-55s longest wait %8s, median %8s, %6d reads and writes in %s",
+		what, milliseconds(r.Longest), milliseconds(r.Median), r.Reads+r.Writes, milliseconds(r.Elapsed))
+}
+
+// TestIOUnderFire kills, restarts and cuts everything between a guest's disk and the file behind it.
+func TestIOUnderFire(t *testing.T) {
+	s := newSite(t)
+	still := func(when string) { moves(t, s.guest, s.device, when) }
+	s.under("nothing", func() { still("in peace") })
+	s.under("the DPU's bridge is killed ten times", func() {
+		for range 10 {
+			s.dpu.bridge.Restart()
+			s.dpu.whole()
+			still("while the bridge comes and goes")
+		}
+	})
+	s.under("the DPU's data plane is killed and started", s.dpu.dataPlane.Restart)
+	s.under("the DPU's data plane and bridge are killed and started", func() {
+		s.dpu.bridge.Kill()
+		s.dpu.dataPlane.Restart()
+		s.dpu.bridge.Start()
+	})
+	s.under("the storage node is killed and started", func() {
+		s.storage.bridge.Kill()
+		s.storage.dataPlane.Restart()
+		s.storage.bridge.Start()
+	})
+	// Each path alone has to carry, so each has been restored when the other goes.
+	s.under("the first port of the storage node goes", func() { s.storage.hush("vol-1", "port-0"); still("on the second path") })
+	s.under("it comes back", func() { s.storage.listen("vol-1", "port-0", s.ports[0]) })
+	s.under("the second port goes", func() { s.storage.hush("vol-1", "port-1"); still("on the first path") })
+	s.under("it comes back", func() { s.storage.listen("vol-1", "port-1", s.ports[1]) })
+	s.under("the wire of the first path is cut", func() { s.wire.sever(); still("on the second path") })
+	s.under("it is mended", s.wire.mend)
+	s.under("the second port goes and comes back", func() {
+		s.storage.hush("vol-1", "port-1")
+		still("on the path that was mended")
+		s.storage.listen("vol-1", "port-1", s.ports[1])
+	})
+	clean(t, "the last look", s.guest.StopLoad(s.device))
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// relay is a wire between 127.0.0.1:port here and another port, which can be cut: nothing arrives any
+// more, and neither end is told.
+type relay struct {
+	listener net.Listener
+	target   string
+	wait     sync.WaitGroup
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// cut says that connections are taken and nothing is carried.
+	cut bool
+	// ends are both ends of all connections.
+	ends []net.Conn
+	// mended is closed when a wire that is cut may carry again.
+	mended chan struct{}
+}
+
+// newRelay starts a wire to a port.
+func newRelay(t *testing.T, target int) *relay {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{listener: l, target: net.JoinHostPort("127.0.0.1", strconv.Itoa(target)), mended: make(chan struct{})}
+	close(r.mended)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	r.wait.Go(func() { r.accept(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		r.mend()
+		r.wait.Wait()
+	})
+	return r
+}
+
+// port is where the wire begins.
+func (r *relay) port() int {
+	return r.listener.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // it is a TCP listener
+}
+
+func (r *relay) accept(ctx context.Context) {
+	for {
+		near, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.target)
+		if err != nil {
+			_ = near.Close()
+			continue
+		}
+		r.mu.Lock()
+		r.ends = append(r.ends, near, far)
+		r.mu.Unlock()
+		r.wait.Go(func() { r.carry(ctx, near, far) })
+		r.wait.Go(func() { r.carry(ctx, far, near) })
+	}
+}
+
+// carry copies until an end is closed, and stands still while the wire is cut.
+func (r *relay) carry(ctx context.Context, from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	buf := make([]byte, 128<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		select {
+		case <-r.state():
+		case <-ctx.Done():
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// state returns a channel that is closed when the wire carries.
+func (r *relay) state() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mended
+}
+
+// sever cuts the wire.
+func (r *relay) sever() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut, r.mended = true, make(chan struct{})
+}
+
+// mend lets the wire carry again; what was on it is lost with its connections, as if the machine at
+// its end had forgotten them.
+func (r *relay) mend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, end := range r.ends {
+		_ = end.Close()
+	}
+	r.ends = nil
+	if r.cut {
+		r.cut = false
+		close(r.mended)
+	}
+}
