@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -21,7 +22,7 @@ func Register(registrar grpc.ServiceRegistrar, engine Engine) error {
 	for _, kind := range engine.Kinds() {
 		kinds[kind.Message().FullName()] = kind
 	}
-	for _, service := range Services() {
+	for _, service := range servicesOf(pb.File_opicommon_proto.Package()) {
 		desc, err := bind(service, engine, kinds)
 		if err != nil {
 			return err

@@ -55,6 +55,8 @@ func dial(t *testing.T) *grpc.ClientConn {
 	must(t, err)
 	server := grpc.NewServer(grpc.UnaryInterceptor(errgrpc.UnaryServer))
 	must(t, api.Register(server, eng))
+	must(t, api.RegisterBridge(server, eng, func() api.Facts { return api.Facts{Ready: true, Version: "test", Instance: "here", Durability: "good"} }))
+	api.RegisterInventory(server, "")
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 
@@ -140,8 +142,6 @@ func creates(t *testing.T, conn *grpc.ClientConn) {
 	refused(t, "no parent", err, errdefs.InvalidArgument, "parent", "nvmeSubsystems/{subsystem}")
 	_, err = subsystems.CreateNvmeNamespace(t.Context(), &pb.CreateNvmeNamespaceRequest{Parent: "nullVolumes/vol-named", NvmeNamespace: namespace})
 	refused(t, "a parent of another kind", err, errdefs.InvalidArgument, "parent", "nvmeSubsystems/{subsystem}")
-	_, err = pb.NewFrontendVirtioBlkServiceClient(conn).CreateVirtioBlk(t.Context(), &pb.CreateVirtioBlkRequest{VirtioBlk: &pb.VirtioBlk{}})
-	refused(t, "a kind that is not served", err, errdefs.Unimplemented, "", "VirtioBlk")
 }
 
 func reads(t *testing.T, conn *grpc.ClientConn) {

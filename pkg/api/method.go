@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	inventorypb "github.com/opiproject/opi-api/inventory/v1/gen/go"
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	bridgev1 "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
 )
 
 // verb is what a method does, named as its prefix.
@@ -43,15 +46,23 @@ type method struct {
 	constantParent string
 }
 
-// Services returns the descriptors of all OPI storage services, in the order of their names.
+// Services returns the descriptors of all services that this package can serve, in the order of their
+// names: those of OPI storage and inventory, and our own.
 func Services() []protoreflect.ServiceDescriptor {
+	return servicesOf(pb.File_opicommon_proto.Package(), inventorypb.File_inventory_proto.Package(), bridgev1.File_opi_bridge_v1_bridge_proto.Package())
+}
+
+// servicesOf returns the services of some protobuf packages, in the order of their names.
+func servicesOf(packages ...protoreflect.FullName) []protoreflect.ServiceDescriptor {
 	var all []protoreflect.ServiceDescriptor
-	protoregistry.GlobalFiles.RangeFilesByPackage(pb.File_opicommon_proto.Package(), func(file protoreflect.FileDescriptor) bool {
-		for i := range file.Services().Len() {
-			all = append(all, file.Services().Get(i))
-		}
-		return true
-	})
+	for _, name := range packages {
+		protoregistry.GlobalFiles.RangeFilesByPackage(name, func(file protoreflect.FileDescriptor) bool {
+			for i := range file.Services().Len() {
+				all = append(all, file.Services().Get(i))
+			}
+			return true
+		})
+	}
 	slices.SortFunc(all, func(a, b protoreflect.ServiceDescriptor) int {
 		return strings.Compare(string(a.FullName()), string(b.FullName()))
 	})
