@@ -33,7 +33,7 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, storage: newNode(t), dpu: newNode(t), ports: []int{testkit.FreePort(t), testkit.FreePort(t)}}
 	s.storage.export("vol-1", storageNQN, "", s.storage.file("vol-1", 16*mib), s.ports...)
 	s.wire = newRelay(t, s.ports[0])
-	volume := s.dpu.attach("storage-1", storageNQN, s.wire.port(), s.ports[1])
+	volume := s.dpu.attach("storage-1", storageNQN, s.wire.port(), s.ports[1])[0].GetName()
 	port := testkit.FreePort(t)
 	s.dpu.export("fire", fireNQN, fireUUID, volume, port)
 

@@ -135,18 +135,18 @@ func (n *node) namespace(subsystem, id string, spec *pb.NvmeNamespaceSpec) *pb.N
 	return ns
 }
 
-// export makes a subsystem with a listener on each port and one namespace.
-func (n *node) export(id, nqn, uuid, volume string, ports ...int) {
+// export makes a subsystem with a listener on each port and one namespace, which it returns.
+func (n *node) export(id, nqn, uuid, volume string, ports ...int) *pb.NvmeNamespace {
 	n.t.Helper()
 	n.subsystem(id, &pb.NvmeSubsystemSpec{Nqn: nqn})
 	for i, port := range ports {
 		n.listen(id, fmt.Sprintf("port-%d", i), port)
 	}
-	n.namespace(id, id, &pb.NvmeNamespaceSpec{VolumeNameRef: volume, Uuid: uuid})
+	return n.namespace(id, id, &pb.NvmeNamespaceSpec{VolumeNameRef: volume, Uuid: uuid})
 }
 
-// attach connects to a subsystem over a path to each port and returns the name of its only volume.
-func (n *node) attach(id, nqn string, ports ...int) string {
+// attach connects to a subsystem over a path to each port and returns its namespaces.
+func (n *node) attach(id, nqn string, ports ...int) []*pb.NvmeRemoteNamespace {
 	n.t.Helper()
 	_, err := n.remote.CreateNvmeRemoteController(n.t.Context(), &pb.CreateNvmeRemoteControllerRequest{
 		NvmeRemoteControllerId: id,
@@ -167,10 +167,10 @@ func (n *node) attach(id, nqn string, ports ...int) string {
 	}
 	list, err := n.remote.ListNvmeRemoteNamespaces(n.t.Context(), &pb.ListNvmeRemoteNamespacesRequest{Parent: "nvmeRemoteControllers/" + id})
 	n.must(err)
-	if len(list.GetNvmeRemoteNamespaces()) != 1 {
-		n.t.Fatalf("the storage node shows %v", list)
+	if len(list.GetNvmeRemoteNamespaces()) == 0 {
+		n.t.Fatalf("%s shows no namespaces", nqn)
 	}
-	return list.GetNvmeRemoteNamespaces()[0].GetName()
+	return list.GetNvmeRemoteNamespaces()
 }
 
 func (n *node) must(err error) {
