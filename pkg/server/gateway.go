@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	inventorypb "github.com/opiproject/opi-api/inventory/v1/gen/go"
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
+	bridgev1 "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
 )
 
 // newGateway returns the REST face of the services behind conn. JSON is the gateway's usual form:
@@ -38,10 +40,15 @@ func newGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		pb.RegisterMiddleendQosVolumeServiceHandler,
 		pb.RegisterNullVolumeServiceHandler,
 		pb.RegisterNvmeRemoteControllerServiceHandler,
+		inventorypb.RegisterInventoryServiceHandler,
+		bridgev1.RegisterBridgeServiceHandler,
 	} {
 		if err := register(ctx, mux, conn); err != nil {
 			return nil, fmt.Errorf("REST gateway: %w", err)
 		}
+	}
+	if err := addRoutes(mux, conn); err != nil {
+		return nil, fmt.Errorf("REST gateway: %w", err)
 	}
 	return mux, nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	inventorypb "github.com/opiproject/opi-api/inventory/v1/gen/go"
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -24,6 +25,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 	"github.com/opi-bridge/opi-bridge/pkg/server"
+	bridgev1 "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,7 +35,11 @@ type bare struct{ api.Engine }
 
 func (bare) Kinds() []*resource.Kind { return nil }
 
-func bareAPI(r grpc.ServiceRegistrar) error { return api.Register(r, bare{}) }
+func bareAPI(r grpc.ServiceRegistrar) error {
+	bridgev1.RegisterBridgeServiceServer(r, bridgev1.UnimplementedBridgeServiceServer{})
+	inventorypb.RegisterInventoryServiceServer(r, inventorypb.UnimplementedInventoryServiceServer{})
+	return api.Register(r, bare{})
+}
 
 // volumes is a service whose Get does what the test wants.
 type volumes struct {
