@@ -12,9 +12,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc"
 
-	"github.com/opi-bridge/opi-bridge/pkg/api"
 	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 	"github.com/opi-bridge/opi-bridge/pkg/engine"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
@@ -104,11 +102,8 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	}
 	cfg := server.Config{
 		GRPCListen: s.grpcListen, HTTPListen: s.httpListen, Insecure: s.insecure, TLS: secure,
-		Register: func(r grpc.ServiceRegistrar) error { return api.Register(r, eng) },
-		Ready: func() server.Readiness {
-			durability, reason := lease.state()
-			return readiness(eng.Status(), reason, durability)
-		},
+		Register:     services(s, eng, lease, build),
+		Ready:        ready(eng, lease),
 		Limits:       server.Limits{RequestBytes: s.maxRequestBytes, InFlight: s.maxInFlight, PerSecond: s.maxPerSecond},
 		DrainTimeout: s.drainTimeout,
 		Registry:     registry,
