@@ -156,7 +156,19 @@ func (d *Driver) create(ctx context.Context, step *driver.Step) error {
 	case *driver.Listener:
 		return d.createListener(ctx, step, o)
 	case *driver.Namespace:
-		return d.createNamespace(ctx, step, o)
+		return d.alone(ctx, o.Bdev, func() error { return d.createNamespace(ctx, step, o) })
+	case *driver.CryptoKey:
+		return d.createCryptoKey(ctx, step, o)
+	case *driver.Limits:
+		return d.createLimits(ctx, step, o)
+	case *driver.TLSKey:
+		return d.createTLSKey(ctx, step, o)
+	case *driver.VirtioBlk:
+		return d.alone(ctx, o.Bdev, func() error { return d.createVirtioBlk(ctx, step, o) })
+	case *driver.VirtioScsi:
+		return d.createVirtioScsi(ctx, step, o)
+	case *driver.VirtioScsiTarget:
+		return d.alone(ctx, o.Bdev, func() error { return d.createVirtioScsiTarget(ctx, step, o) })
 	}
 	return unknown(step.Object)
 }
@@ -167,7 +179,10 @@ func (d *Driver) update(ctx context.Context, step *driver.Step) error {
 		return d.updateBdev(ctx, step, o)
 	case *driver.Subsystem:
 		return d.updateSubsystem(ctx, step, o)
-	case *driver.Path, *driver.Host, *driver.Listener, *driver.Namespace:
+	case *driver.Limits:
+		return d.updateLimits(ctx, o)
+	case *driver.Path, *driver.Host, *driver.Listener, *driver.Namespace,
+		*driver.VirtioBlk, *driver.VirtioScsi, *driver.VirtioScsiTarget, *driver.CryptoKey, *driver.TLSKey:
 		return notInPlace(step, "delete it and make it again")
 	}
 	return unknown(step.Object)
@@ -187,6 +202,18 @@ func (d *Driver) remove(ctx context.Context, object driver.Object) error {
 		return d.deleteListener(ctx, o)
 	case *driver.Namespace:
 		return d.deleteNamespace(ctx, o)
+	case *driver.CryptoKey:
+		return d.deleteCryptoKey(ctx, o)
+	case *driver.Limits:
+		return d.deleteLimits(ctx, o)
+	case *driver.TLSKey:
+		return d.deleteTLSKey(ctx, o)
+	case *driver.VirtioBlk:
+		return d.deleteVhost(ctx, o, o.Name)
+	case *driver.VirtioScsi:
+		return d.deleteVhost(ctx, o, o.Name)
+	case *driver.VirtioScsiTarget:
+		return d.deleteVirtioScsiTarget(ctx, o)
 	}
 	return unknown(object)
 }

@@ -56,6 +56,8 @@ func (d *Driver) createBdev(ctx context.Context, step *driver.Step, b *driver.Bd
 		err = spdkrpc.BdevAioCreate{
 			Name: b.Name, Filename: b.Filename, BlockSize: b.BlockSizeBytes, UUID: b.UUID,
 		}.Do(ctx, d.client)
+	case driver.BdevCrypto:
+		return d.createCryptoBdev(ctx, step, b)
 	case driver.BdevNvme, driver.BdevForeign:
 		return errdefs.New(errdefs.InvalidArgument, "bdev %s: a bdev of kind %s cannot be made", b.Name, b.Kind)
 	default:
@@ -188,6 +190,8 @@ func (d *Driver) deleteBdev(ctx context.Context, b *driver.Bdev) error {
 		method, err = "bdev_malloc_delete", spdkrpc.BdevMallocDelete(ctx, d.client, b.Name)
 	case driver.BdevAio:
 		method, err = "bdev_aio_delete", spdkrpc.BdevAioDelete(ctx, d.client, b.Name)
+	case driver.BdevCrypto:
+		return d.deleteCryptoBdev(ctx, b)
 	case driver.BdevNvme, driver.BdevForeign:
 		return errdefs.New(errdefs.InvalidArgument, "bdev %s: a bdev of kind %s is not ours to delete", b.Name, b.Kind)
 	default:

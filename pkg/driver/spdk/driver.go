@@ -30,6 +30,13 @@ type Config struct {
 	// AnswerTimeout is how long SPDK may leave the simplest call unanswered before the connection is
 	// given up; 0 is 10 s. Only what SPDK answers at once is measured by it.
 	AnswerTimeout time.Duration
+	// KeyDir is the directory for the files through which the data plane gets pre-shared keys; it is made
+	// if it is missing. The data plane must see it under the same path and run as the same user. ""
+	// means that there are no such keys.
+	KeyDir string
+	// VfioUserDir is the directory in which each PCIe endpoint has a directory for its vfio-user socket.
+	// The data plane must see it under the same path. "" means that there are no PCIe endpoints.
+	VfioUserDir string
 	// ObserveCall is told of every call to SPDK that has ended. May be nil; safe for concurrent use.
 	ObserveCall func(method string, took time.Duration, err error)
 }
@@ -44,8 +51,8 @@ const (
 	defaultMaxBackoff = 50 * time.Millisecond
 )
 
-// Driver drives one SPDK. It implements [driver.Driver], [driver.Statter], [driver.Resetter] and
-// [driver.HostCounter].
+// Driver drives one SPDK. It implements [driver.Driver], [driver.Statter], [driver.Resetter],
+// [driver.HostCounter] and [driver.Capable].
 type Driver struct {
 	log      *slog.Logger
 	patience time.Duration
@@ -54,6 +61,12 @@ type Driver struct {
 	attaches *keyedLock // one at a time per connection and, where needed, controller
 	removed  *removals  // namespaces whose ids must rest before they are used again
 	leftover *group     // attaches whose callers have given up
+	uses     *keyedLock // what would be refused, or do harm, while something else is done to the same thing
+
+	where       string // the data plane's socket
+	vfioUserDir string // absolute, "" for none
+	keys        keyFiles
+	pathKeys    pathKeys
 
 	mu      sync.Mutex
 	status  driver.Status // guarded by mu
@@ -65,6 +78,7 @@ var (
 	_ driver.Statter     = (*Driver)(nil)
 	_ driver.Resetter    = (*Driver)(nil)
 	_ driver.HostCounter = (*Driver)(nil)
+	_ driver.Capable     = (*Driver)(nil)
 )
 
 // New returns a driver that does nothing until Run runs, or InvalidArgument if the configuration is
@@ -81,6 +95,10 @@ func New(cfg Config) (*Driver, error) {
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, max(cfg.MinBackoff, defaultMaxBackoff))
 	d := &Driver{
 		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
+		uses: newKeyedLock(), where: cfg.Network + "://" + cfg.Address,
+	}
+	if err := d.directories(cfg); err != nil {
+		return nil, fmt.Errorf("spdk driver: %w", err)
 	}
 	d.status.Err = errdefs.New(errdefs.Unavailable, "no connection to %s://%s has been tried yet", cfg.Network, cfg.Address)
 	client, err := spdkrpc.NewClient(spdkrpc.ClientConfig{

@@ -15,10 +15,6 @@ import (
 // maxListeners is how many listeners SPDK lets a subsystem have.
 const maxListeners = 16
 
-// inCapsuleBytes is how much data a write command of a TCP host carries with it. SPDK's own 4 KiB
-// makes every 8 KiB database page wait for a round trip more; this costs 1 MiB a queue.
-const inCapsuleBytes = 8192
-
 func listenAddress(a driver.Address) spdkrpc.NvmfListen {
 	return spdkrpc.NvmfListen{
 		Trtype: string(a.Transport), Adrfam: string(family(a)), Traddr: a.Traddr, Trsvcid: a.Trsvcid,
@@ -38,11 +34,28 @@ func family(a driver.Address) driver.Family {
 }
 
 func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *driver.Listener) error {
+	if l.Address.Transport == driver.TransportPCIe {
+		return d.createEndpoint(ctx, step, l)
+	}
 	if err := d.ensureTransport(ctx, l.Address.Transport); err != nil {
 		return err
 	}
+	sess, _ := d.now()
+	if err := sess.portals.join(l); err != nil {
+		return err
+	}
+	err := d.addListener(ctx, step, l)
+	if err != nil && errdefs.ClassOf(err) != errdefs.AlreadyExists {
+		sess.portals.leave(l)
+	}
+	return err
+}
+
+func (d *Driver) addListener(ctx context.Context, step *driver.Step, l *driver.Listener) error {
 	const method = "nvmf_subsystem_add_listener"
-	err := spdkrpc.NvmfAddListener{NQN: l.Subsystem, ListenAddress: listenAddress(l.Address)}.Do(ctx, d.client)
+	err := spdkrpc.NvmfAddListener{
+		NQN: l.Subsystem, ListenAddress: listenAddress(l.Address), SecureChannel: l.Secure,
+	}.Do(ctx, d.client)
 	if err == nil {
 		return nil
 	}
@@ -55,6 +68,10 @@ func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *drive
 		return lookErr
 	case there != nil:
 		return exists(step, there, method, err)
+	case l.Secure && anyHost(all):
+		return refuse(errdefs.FailedPrecondition, method, err,
+			"listen on %s with TLS for subsystem %s: any host may connect to that, and TLS needs a key of each host: allow hosts one by one",
+			l.Address, l.Subsystem)
 	}
 	listeners := 0
 	for _, o := range all {
@@ -75,19 +92,37 @@ func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *drive
 		"listen on %s for subsystem %s: the address must be one of the card's own, and the port free", l.Address, l.Subsystem)
 }
 
+// anyHost says whether a subsystem, given with all that is in it, lets every host in.
+func anyHost(all []driver.Object) bool {
+	for _, o := range all {
+		if s, ok := o.(*driver.Subsystem); ok {
+			return s.AllowAnyHost
+		}
+	}
+	return false
+}
+
 func (d *Driver) deleteListener(ctx context.Context, l *driver.Listener) error {
+	if l.Address.Transport == driver.TransportPCIe {
+		return d.deleteEndpoint(ctx, l)
+	}
 	err := spdkrpc.NvmfRemoveListener{NQN: l.Subsystem, ListenAddress: listenAddress(l.Address)}.Do(ctx, d.client)
-	return d.gone(ctx, l.Subsystem, l.Key(), "nvmf_subsystem_remove_listener", err)
+	if err = d.gone(ctx, l.Subsystem, l.Key(), "nvmf_subsystem_remove_listener", err); err == nil {
+		sess, _ := d.now()
+		sess.portals.leave(l)
+	}
+	return err
 }
 
 // transports remembers which transports exist in one SPDK process; they cannot be taken away.
 type transports struct {
 	turn  chan struct{} // cap 1: holds an element while somebody looks or creates
 	known map[driver.Transport]bool
+	lack  map[driver.Transport]string // why one could not be made
 }
 
 func newTransports() *transports {
-	return &transports{turn: make(chan struct{}, 1), known: make(map[driver.Transport]bool)}
+	return &transports{turn: make(chan struct{}, 1), known: make(map[driver.Transport]bool), lack: make(map[driver.Transport]string)}
 }
 
 // ensureTransport makes the transport if it does not exist, once however many ask.
@@ -116,12 +151,8 @@ func (d *Driver) ensureTransport(ctx context.Context, transport driver.Transport
 	if t.known[transport] {
 		return nil
 	}
-	params := spdkrpc.NvmfCreateTransport{Trtype: string(transport)}
-	if transport == driver.TransportTCP {
-		params.InCapsuleDataSize = inCapsuleBytes
-	}
 	const method = "nvmf_create_transport"
-	err = params.Do(ctx, d.client)
+	err = transportOptions(transport).Do(ctx, d.client)
 	switch r := spdkrpc.Refusal(err); {
 	case err == nil:
 		d.log.Info("transport created", "transport", string(transport))
@@ -130,10 +161,11 @@ func (d *Driver) ensureTransport(ctx context.Context, transport driver.Transport
 	case strings.Contains(r.Message, "already exists"):
 		// Made by somebody else a moment ago. If the text should change, the next attempt finds it.
 	case r.Code == spdkrpc.CodeInvalidParams:
+		t.lack[transport] = "this data plane was built without it"
 		return refuse(errdefs.Unimplemented, method, err, "transport %s: this data plane was built without it", transport)
 	default:
-		return refuse(errdefs.FailedPrecondition, method, err,
-			"transport %s cannot be created: is there a device for it, and memory?", transport)
+		t.lack[transport] = transportLack(transport)
+		return refuse(errdefs.FailedPrecondition, method, err, "transport %s cannot be created: %s", transport, t.lack[transport])
 	}
 	t.known[transport] = true
 	return nil

@@ -41,7 +41,7 @@ func (d *Driver) createNamespace(ctx context.Context, step *driver.Step, n *driv
 
 // explainNamespace finds out why a namespace could not be added to a subsystem that holds all.
 func (d *Driver) explainNamespace(ctx context.Context, n *driver.Namespace, all []driver.Object, method string, err error) error {
-	others := 0
+	var others []*driver.Namespace
 	for _, o := range all {
 		switch o := o.(type) {
 		case *driver.Subsystem:
@@ -50,7 +50,7 @@ func (d *Driver) explainNamespace(ctx context.Context, n *driver.Namespace, all 
 					"namespace %d of subsystem %s: the highest nsid there is %d", n.NSID, n.Subsystem, o.MaxNamespaces)
 			}
 		case *driver.Namespace:
-			others++
+			others = append(others, o)
 			if o.Bdev == n.Bdev {
 				return inUse(n, o, method, err)
 			}
@@ -72,11 +72,8 @@ func (d *Driver) explainNamespace(ctx context.Context, n *driver.Namespace, all 
 		return refuse(errdefs.InvalidArgument, method, err,
 			"namespace %d of subsystem %s: this data plane does not export bdev %s with %d bytes of metadata a block",
 			n.NSID, n.Subsystem, n.Bdev, b.MetadataBytes)
-	case others > 0:
-		// Since v26.09 SPDK keeps hosts from seeing a write cache appear.
-		return refuse(errdefs.FailedPrecondition, method, err,
-			"namespace %d of subsystem %s: bdev %s is refused beside the others; if it has a write cache and they have none, disconnect the hosts first or use another subsystem",
-			n.NSID, n.Subsystem, n.Bdev)
+	case len(others) > 0:
+		return d.explainCache(ctx, n, others, method, err)
 	}
 	return plain(method, err, "add namespace %d on bdev %s to subsystem %s", n.NSID, n.Bdev, n.Subsystem)
 }
@@ -94,20 +91,12 @@ func isUUID(id string) bool {
 
 // explainClaim says who has claimed a bdev, as far as it can be seen.
 func (d *Driver) explainClaim(ctx context.Context, n *driver.Namespace, b *driver.Bdev, method string, err error) error {
-	subsystems, lookErr := spdkrpc.GetNvmfSubsystems(ctx, d.client)
+	by, lookErr := d.claimant(ctx, b.Name)
 	if lookErr != nil {
-		return plain("nvmf_get_subsystems", lookErr, "look who uses bdev %s", b.Name)
-	}
-	for i := range subsystems {
-		for _, o := range subsystemObjects(&subsystems[i]) {
-			if other, ok := o.(*driver.Namespace); ok && other.Bdev == b.Name {
-				return inUse(n, other, method, err)
-			}
-		}
+		return lookErr
 	}
 	return refuse(errdefs.FailedPrecondition, method, err,
-		"namespace %d of subsystem %s: bdev %s is claimed by another bdev or program on top of it: free it there first",
-		n.NSID, n.Subsystem, b.Name)
+		"namespace %d of subsystem %s: bdev %s is claimed by %s: free it there first", n.NSID, n.Subsystem, n.Bdev, by)
 }
 
 // inUse is the outcome of an add whose bdev is another namespace already.

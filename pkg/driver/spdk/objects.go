@@ -27,6 +27,9 @@ func bdevObject(b *spdkrpc.Bdev) *driver.Bdev {
 	case spdkrpc.ProductAio:
 		o.Kind = driver.BdevAio
 		o.Filename = b.Aio().Filename
+	case spdkrpc.ProductCrypto:
+		o.Kind = driver.BdevCrypto
+		o.Base, o.CryptoKey = b.Crypto().BaseBdevName, b.Crypto().KeyName
 	case spdkrpc.ProductNvme:
 		o.Kind = driver.BdevNvme
 		if paths := b.Nvme(); len(paths) > 0 {
@@ -77,7 +80,7 @@ func pathObjects(c *spdkrpc.NvmeController) []*driver.Path {
 
 // subsystemObjects returns a subsystem and what is in it. The discovery subsystem is SPDK's own and
 // gives nothing.
-func subsystemObjects(s *spdkrpc.NvmfSubsystem) []driver.Object {
+func (d *Driver) subsystemObjects(s *spdkrpc.NvmfSubsystem) []driver.Object {
 	if s.Subtype == "Discovery" || s.NQN == spdkrpc.DiscoveryNQN {
 		return nil
 	}
@@ -90,7 +93,8 @@ func subsystemObjects(s *spdkrpc.NvmfSubsystem) []driver.Object {
 		all = append(all, &driver.Host{Subsystem: s.NQN, NQN: h.NQN})
 	}
 	for _, l := range s.ListenAddresses {
-		all = append(all, &driver.Listener{Subsystem: s.NQN, Address: address(l.Trtype, l.Adrfam, l.Traddr, l.Trsvcid)})
+		a, pci := d.listenerAddress(l)
+		all = append(all, &driver.Listener{Subsystem: s.NQN, Address: a, PCI: pci})
 	}
 	for _, n := range s.Namespaces {
 		all = append(all, &driver.Namespace{

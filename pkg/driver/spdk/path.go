@@ -76,7 +76,7 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 		Subnqn: p.SubsystemNQN, Hostnqn: p.HostNQN, Hostaddr: p.SourceTraddr, Hostsvcid: p.SourceTrsvcid,
 		Hdgst: p.HeaderDigest, Ddgst: p.DataDigest, Multipath: string(p.Multipath), NumIOQueues: p.IOQueues,
 		CtrlrLossTimeoutSec: lossTimeout, ReconnectDelaySec: reconnectDelay, FastIOFailTimeoutSec: fastFail,
-		MaxBdevs: maxNamespaces,
+		MaxBdevs: maxNamespaces, Psk: d.psk(p.TLSKey),
 	}
 	if params.Multipath == "" {
 		params.Multipath = string(driver.MultipathMultipath)
@@ -96,7 +96,13 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 	case spdkrpc.CodeRange:
 		// The controller has more namespaces than SPDK could name in its answer. It is attached.
 		return nil
+	case spdkrpc.CodeNoKey:
+		return refuse(errdefs.FailedPrecondition, method, err, "attach %s: TLS key %s does not exist", name(p), p.TLSKey)
 	case spdkrpc.CodeNoDevice:
+		if p.TLSKey != "" {
+			return refuse(errdefs.FailedPrecondition, method, err,
+				"attach %s: TLS key %s is not one that the data plane can use: it must be in the interchange format, and its file readable", name(p), p.TLSKey)
+		}
 		return refuse(errdefs.FailedPrecondition, method, err, "attach %s: the data plane has no device for %s", name(p), a.Transport)
 	}
 	return d.explainAttach(ctx, step, p, method, err)

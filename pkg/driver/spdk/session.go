@@ -20,6 +20,8 @@ type session struct {
 	methods  map[string]bool
 	// transports holds the NVMe-oF transports that are known to exist in this process.
 	transports *transports
+	// portals holds the listeners that were made on it through this driver.
+	portals *portals
 }
 
 // hello makes the acquaintance of the SPDK at a new connection, before anybody else calls it.
@@ -39,7 +41,7 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 		return fmt.Errorf("ask for version and methods: %w", err)
 	}
 	s := session{
-		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(),
+		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(),
 	}
 	for _, name := range names {
 		s.methods[name] = true
@@ -52,6 +54,9 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 		if err := d.setOptions(ctx, c, s.features); err != nil {
 			return err
 		}
+	}
+	if err := d.sweepKeys(ctx, c, s); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

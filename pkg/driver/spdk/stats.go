@@ -191,7 +191,8 @@ func (d *Driver) ConnectedHosts(ctx context.Context, subsystem string) (map[driv
 	}
 	for i := range qpairs {
 		if a := qpairs[i].ListenAddress; qpairs[i].QID == 0 {
-			hosts[driver.ListenerKey(subsystem, address(a.Trtype, a.Adrfam, a.Traddr, a.Trsvcid))]++
+			at, _ := d.listenerAddress(a)
+			hosts[driver.ListenerKey(subsystem, at)]++
 		}
 	}
 	return hosts, nil

@@ -25,7 +25,7 @@ func (d *Driver) findSubsystem(ctx context.Context, nqn string) ([]driver.Object
 	if len(found) == 0 {
 		return nil, nil
 	}
-	return subsystemObjects(&found[0]), nil
+	return d.subsystemObjects(&found[0]), nil
 }
 
 // within looks for key in the subsystem nqn, after method was refused with err. It fails with
@@ -180,7 +180,13 @@ func stopped(ctx context.Context) error {
 
 func (d *Driver) createHost(ctx context.Context, step *driver.Step, h *driver.Host) error {
 	const method = "nvmf_subsystem_add_host"
-	err := spdkrpc.NvmfAddHost{NQN: h.Subsystem, Host: h.NQN}.Do(ctx, d.client)
+	if h.TLSKey != "" {
+		// Only a TCP transport that exists takes the key, and a key that nobody has taken is lost.
+		if err := d.ensureTransport(ctx, driver.TransportTCP); err != nil {
+			return err
+		}
+	}
+	err := spdkrpc.NvmfAddHost{NQN: h.Subsystem, Host: h.NQN, Psk: d.psk(h.TLSKey)}.Do(ctx, d.client)
 	if err == nil {
 		return nil
 	}
@@ -193,6 +199,10 @@ func (d *Driver) createHost(ctx context.Context, step *driver.Step, h *driver.Ho
 		return lookErr
 	case there != nil:
 		return exists(step, there, method, err)
+	case h.TLSKey != "" && validNQN(h.NQN):
+		return refuse(errdefs.FailedPrecondition, method, err,
+			"host %s on subsystem %s: TLS key %s is not one that the data plane can use: it must exist, be in the interchange format, and its file readable",
+			h.NQN, h.Subsystem, h.TLSKey)
 	}
 	return refuse(errdefs.InvalidArgument, method, err,
 		"host %q on subsystem %s: not an NQN that SPDK takes: nqn.YYYY-MM.reverse.domain:name, 11 to 223 bytes", h.NQN, h.Subsystem)
