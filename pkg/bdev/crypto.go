@@ -101,11 +101,13 @@ func createCrypto(r *Registry, o CryptoOptions) error {
 	return nil
 }
 
-type cryptoInfo struct {
-	Crypto cryptoOfInfo `json:"crypto"`
+// CryptoInfo is what a crypto bdev tells about itself, as Info.DriverSpecific.
+type CryptoInfo struct {
+	Crypto CryptoDetails `json:"crypto"`
 }
 
-type cryptoOfInfo struct {
+// CryptoDetails are the names of a crypto bdev.
+type CryptoDetails struct {
 	BaseBdevName string `json:"base_bdev_name"`
 	Name         string `json:"name"`
 	KeyName      string `json:"key_name"`
@@ -114,7 +116,7 @@ type cryptoOfInfo struct {
 // spec returns what to register.
 func (c *Crypto) spec() Spec {
 	base := c.base.Spec()
-	info := cryptoInfo{cryptoOfInfo{BaseBdevName: base.Name, Name: c.options.Name, KeyName: c.options.KeyName}}
+	info := CryptoInfo{CryptoDetails{BaseBdevName: base.Name, Name: c.options.Name, KeyName: c.options.KeyName}}
 	return Spec{
 		Name: c.options.Name, UUID: CryptoUUID(base.UUID), Module: ModuleCrypto, Product: "crypto",
 		WriteCache: base.WriteCache, NUMA: base.NUMA, Device: c,

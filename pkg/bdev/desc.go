@@ -107,9 +107,17 @@ func (d *Desc) Submit(r *Request) {
 		d.relay(r)
 		return
 	}
+	l := d.entry.limiter.Load()
+	if l != nil && !l.limits(r.Op) {
+		l = nil
+	}
+	if l != nil && r.Brief {
+		r.Complete(ErrHeld)
+		return
+	}
 	r.shard = d.shards.pick(r)
 	r.began = nanotime()
-	if l := d.entry.limiter.Load(); l != nil && l.limits(r.Op) {
+	if l != nil {
 		l.submit(r)
 		return
 	}
@@ -158,7 +166,7 @@ func (d *Desc) relay(r *Request) {
 		y = &relay{pool: pool}
 	}
 	y.original = r
-	y.stand = Request{Op: r.Op, Block: r.Block, Count: r.Count, Data: r.Data, Context: y, Done: relayed}
+	y.stand = Request{Op: r.Op, Block: r.Block, Count: r.Count, Data: r.Data, Brief: r.Brief, Context: y, Done: relayed}
 	d.Submit(&y.stand)
 }
 

@@ -42,6 +42,10 @@ type Request struct {
 	Count uint64
 	// Data holds Count blocks for read, write and compare; otherwise it is nil.
 	Data []byte
+	// Brief says that Data is there only until Submit returns. Where limits might hold the request up
+	// for longer it ends with ErrHeld, not counted, and may be submitted again with other Data. Such a
+	// request may only go to a [Memory].
+	Brief bool
 	// Done is called exactly once for every submitted request: on any goroutine, and perhaps before
 	// Submit returns. It must not block.
 	Done func(r *Request, err error)

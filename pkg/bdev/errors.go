@@ -20,6 +20,8 @@ var (
 	ErrReadOnly = errors.New("the device is open for reading only")
 	// ErrOp: the device knows no such operation.
 	ErrOp = errors.New("the device does not have this operation")
+	// ErrHeld: limits might hold up a request whose Data is brief.
+	ErrHeld = errors.New("the device has limits, which might hold the request up for longer than its data lasts")
 	// ErrRemoved: the device is going away.
 	ErrRemoved = errors.New("the device has been removed")
 )

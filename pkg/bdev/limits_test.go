@@ -4,6 +4,7 @@ package bdev_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -169,6 +170,13 @@ func TestLimitsChange(t *testing.T) {
 		if memory.Bytes(0, 1) != nil {
 			t.Error("a bdev with limits can be read in place")
 		}
+		brief := &bdev.Request{Op: bdev.OpRead, Count: 1, Data: make([]byte, 4096), Brief: true}
+		brief.Done = func(_ *bdev.Request, err error) {
+			if !errors.Is(err, bdev.ErrHeld) {
+				t.Errorf("a request with brief data on a bdev with limits: %v", err)
+			}
+		}
+		d.Submit(brief)
 		var l load
 		l.run(d, bdev.OpRead, 64, 1)
 		count := func(what string, want float64) {

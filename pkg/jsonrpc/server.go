@@ -41,6 +41,8 @@ type ServerConfig struct {
 	MaxConnections int
 	// MaxAnswerBytes bounds one result; a larger one becomes an internal error.
 	MaxAnswerBytes int
+	// NoBatch refuses arrays of requests, as SPDK does before v26.05.
+	NoBatch bool
 }
 
 // Server answers JSON-RPC on any number of listeners. All handlers of all connections are started
@@ -152,7 +154,7 @@ func (s *Server) start(ctx context.Context, raw []byte, to sink) {
 
 // run carries out one value from the wire: a request, or a batch of them.
 func (s *Server) run(ctx context.Context, raw []byte, to sink) {
-	if raw[0] == '[' {
+	if raw[0] == '[' && !s.cfg.NoBatch {
 		if all := elements(raw); len(all) > 0 {
 			b := &batch{sink: to, left: len(all)}
 			for _, one := range all {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 )
 
 // What requests are called, and how they end.
@@ -26,17 +28,21 @@ func ranges(sector uint64, sectors, flags uint32) []byte {
 
 // TestRequests runs every kind of request on every kind of ring, memory and device.
 func TestRequests(t *testing.T) {
-	for _, device := range []string{"malloc", "aio"} {
+	for _, device := range []string{"malloc", "limited", "aio"} {
 		for _, o := range []guestOptions{
 			{}, {indirect: true}, {eventIdx: true, seal: true}, {indirect: true, eventIdx: true, regions: 3, inflight: true},
 			{regions: 2, seal: true, inflight: true, size: 16},
 		} {
 			t.Run(fmt.Sprintf("%s %+v", device, o), func(t *testing.T) {
 				w := newWorld(t)
-				if device == "malloc" {
-					w.malloc("d", 16<<20)
-				} else {
+				switch device {
+				case "aio":
 					w.aio("d", 16<<20)
+				default:
+					w.malloc("d", 16<<20)
+				}
+				if device == "limited" {
+					must(t, w.registry.SetLimits("d", bdev.Limits{IOPS: 20000}))
 				}
 				g := newGuest(t, o)
 				g.connect(w.controller("c", "d"))

@@ -44,6 +44,8 @@ type task struct {
 	data *segments
 	// block is the next block of the device, left the bytes that have not been asked for.
 	block, left uint64
+	// held says that the bdev has limits, which may hold data up for longer than guest memory lasts.
+	held bool
 	// ranges are what is left of a discard.
 	ranges []byte
 	buffer *buffer
@@ -224,10 +226,11 @@ func (t *task) askData() bool {
 	size := uint64(t.backing.desc.Geometry().BlockSizeBytes)
 	piece := t.data.front()
 	whole := uint64(len(piece)) / size * size
-	direct := t.backing.copies && whole > 0 || !t.data.unstable && whole == t.left
+	stable := !t.data.unstable && whole == t.left
+	r.Brief = false
 	switch {
-	case direct:
-		r.Data = piece[:whole]
+	case stable || t.backing.copies && whole > 0 && !t.held:
+		r.Data, r.Brief = piece[:whole], !stable
 	default:
 		n := min(t.left, chunkBytes/size*size)
 		t.buffer = t.q.session.controller.buffers.get(int(n)) //nolint:gosec // at most chunkBytes
@@ -245,6 +248,10 @@ func (t *task) askData() bool {
 func (t *task) absorb() byte {
 	err := t.err
 	t.err = nil
+	if errors.Is(err, bdev.ErrHeld) {
+		t.held = true
+		return statusOK // the same again, through a buffer
+	}
 	n := len(t.request.Data)
 	if t.buffer != nil {
 		if err == nil && t.request.Op == bdev.OpRead {
@@ -302,5 +309,5 @@ func (t *task) end() {
 	t.ranges = t.ranges[:0]
 	t.chain.reset()
 	t.hold.put()
-	t.hold, t.busy = nil, false
+	t.hold, t.busy, t.held = nil, false, false
 }

@@ -60,7 +60,7 @@ func (t *Target) AddNamespace(nqn string, cfg NamespaceConfig) (uint32, error) {
 	if err := s.place(&cfg); err != nil {
 		return 0, err
 	}
-	if cfg.WriteCache && s.unaware() {
+	if cfg.WriteCache && s.unaware() && !t.cacheMayCome {
 		return 0, errdefs.Wrap(errdefs.FailedPrecondition, ErrWriteCache, "namespace %d of %q", cfg.NSID, nqn)
 	}
 	s.namespaces[cfg.NSID] = newNamespace(cfg, uint8(bits.TrailingZeros32(size))) //nolint:gosec // at most 16

@@ -22,6 +22,9 @@ type Config struct {
 	// MaxUnassociated bounds connections that have not connected a queue yet; more are closed at
 	// once. Default 1024.
 	MaxUnassociated int
+	// WriteCacheMayCome lets a namespace with a write cache be added although connected hosts were
+	// told that there is none, as SPDK did before v26.09.
+	WriteCacheMayCome bool
 }
 
 // Target is an NVMe/TCP target. Its methods may be called concurrently.
@@ -30,6 +33,7 @@ type Target struct {
 	firmware      string
 	maxSubsystems int
 	maxUnknown    int
+	cacheMayCome  bool
 	counters      counters
 	buffers       bufferPool
 	connections   sync.WaitGroup
@@ -69,6 +73,7 @@ func New(cfg Config) (*Target, error) {
 		firmware:      cfg.Firmware,
 		maxSubsystems: cfg.MaxSubsystems,
 		maxUnknown:    cfg.MaxUnassociated,
+		cacheMayCome:  cfg.WriteCacheMayCome,
 		subsystems:    map[string]*subsystem{},
 		portals:       map[portalKey]*portal{},
 		unassociated:  map[*queue]struct{}{},
