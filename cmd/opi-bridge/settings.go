@@ -27,6 +27,8 @@ type settings struct {
 	spdk, store, instance string
 	auditInterval         time.Duration
 
+	keyDir, vfioUserDir, secretKeyFile string
+
 	maxRequestBytes, maxInFlight int
 	maxPerSecond                 float64
 	drainTimeout                 time.Duration
@@ -49,6 +51,10 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.store, "store", "redis://127.0.0.1:6379/0", "where records are kept: redis://host:port/db or bolt:///path")
 	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
 	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
+
+	f.StringVar(&s.secretKeyFile, "secret-key-file", "", "file with the keys that seal secrets (PSKs, volume keys) for the store, made if it is missing; resources with secrets are refused when empty")
+	f.StringVar(&s.keyDir, "key-dir", "", "directory for the files from which the data plane reads PSKs; it must see it under the same path, as the same user (default keys beside the file of a bolt store, else "+keysOfRedis+")")
+	f.StringVar(&s.vfioUserDir, "vfio-user-dir", "", "directory for the vfio-user sockets of PCIe controllers, one directory each; the data plane must see it under the same path; no PCIe controllers when empty")
 
 	f.IntVar(&s.maxRequestBytes, "max-request-bytes", server.DefaultRequestBytes, "size of the largest request, bytes")
 	f.IntVar(&s.maxInFlight, "max-in-flight", server.DefaultInFlight, "requests served at the same time")

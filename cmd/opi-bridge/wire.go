@@ -76,7 +76,9 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	if err != nil {
 		return nil, err
 	}
-	dataPlane, err := spdk.New(spdk.Config{Network: network, Address: address, Log: log, ObserveCall: dataPlaneCall})
+	dataPlane, err := spdk.New(spdk.Config{
+		Network: network, Address: address, KeyDir: s.keyDirectory(), VfioUserDir: s.vfioUserDir, Log: log, ObserveCall: dataPlaneCall,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +90,18 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	if err != nil {
 		return nil, err
 	}
+	sealer, err := s.sealer()
+	if err != nil {
+		return nil, err
+	}
 	opened, err := openStore(s, build)
 	if err != nil {
 		return nil, err
 	}
 	lease := newTenure(store.Observed(opened, storeCall), s.holder(), log)
-	eng, err := engine.New(engine.Config{Driver: dataPlane, Store: lease, Kinds: all, Log: log, AuditInterval: s.auditInterval})
+	eng, err := engine.New(engine.Config{
+		Driver: dataPlane, Store: lease, Kinds: all, Sealer: sealer, Log: log, AuditInterval: s.auditInterval,
+	})
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())
 	}
