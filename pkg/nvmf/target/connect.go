@@ -69,8 +69,9 @@ func (q *queue) admit(e nvme.SQE, data []byte) (*controller, *refusal) {
 	if s == nil || s.deleting || t.closed {
 		return nil, badData(nvme.ConnectDataSUBNQNOffset, "unknown subsystem "+d.SUBNQN)
 	}
-	if len(d.HOSTNQN) > nvme.NQNMax || d.HOSTNQN == "" {
-		return nil, badData(nvme.ConnectDataHOSTNQNOffset, "the host's name is missing or too long")
+	// A host without a name is let in where every host is, as SPDK does: spdk_nvme_perf has none.
+	if len(d.HOSTNQN) > nvme.NQNMax {
+		return nil, badData(nvme.ConnectDataHOSTNQNOffset, "the host's name is too long")
 	}
 	l := s.listener(q.portal.key)
 	if !s.allows(d.HOSTNQN) || (l == nil && !s.discovery) {

@@ -93,6 +93,25 @@ func TestSubsystemErrors(t *testing.T) {
 	}
 }
 
+// TestNamelessHost connects without a host NQN, which is enough where every host is let in.
+func TestNamelessHost(t *testing.T) {
+	at := export(t, newTarget(t, target.TransportOptions{}), newRAM(512, 8))
+	c := dial(t, at, options{})
+	c.opts.host = ""
+	if got := c.connect(0, nvme.CNTLIDDynamic); got.status != nvme.Success {
+		t.Errorf("any host: %v", got.status)
+	}
+	closed := newTarget(t, target.TransportOptions{})
+	at = export(t, closed, newRAM(512, 8))
+	must(t, closed.SetAllowAnyHost(subNQN, false))
+	must(t, closed.AddHost(subNQN, hostNQN))
+	c = dial(t, at, options{})
+	c.opts.host = ""
+	if got := c.connect(0, nvme.CNTLIDDynamic); got.status.Code() != nvme.StatusConnectInvalidHost {
+		t.Errorf("listed hosts: %v", got.status)
+	}
+}
+
 func TestAccess(t *testing.T) {
 	tgt := newTarget(t, target.TransportOptions{})
 	at := export(t, tgt, newRAM(512, 8))
