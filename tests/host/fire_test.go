@@ -3,6 +3,10 @@
 package host_test
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
@@ -16,13 +20,14 @@ const (
 	fireUUID   = "0b5a5d9e-52c5-4d6b-8d0e-9f7e3c1a2b44"
 )
 
-// site is a storage node with two ports, a DPU with a path to each, and a guest that does verified I/O
-// all the time.
+// site is a storage node with two ports, a DPU with a path to each and two ports of its own, and a guest
+// with a path to each of those that does verified I/O all the time.
 type site struct {
 	t            *testing.T
 	storage, dpu *node
-	ports        []int
-	wire         *relay // before the first port
+	ports        []int    // of the storage node
+	fronts       []int    // of the DPU
+	wires        []*relay // before the ports
 	guest        *machine.Machine
 	device       string
 }
@@ -32,14 +37,16 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, storage: newNode(t), dpu: newNode(t), ports: []int{testkit.FreePort(t), testkit.FreePort(t)}}
 	s.storage.export("vol-1", storageNQN, "", s.storage.file("vol-1", 16*mib), s.ports...)
-	s.wire = newRelay(t, s.ports[0])
-	volume := s.dpu.attach("storage-1", storageNQN, s.wire.port(), s.ports[1])[0].GetName()
-	port := testkit.FreePort(t)
-	s.dpu.export("fire", fireNQN, fireUUID, volume, port)
+	s.wires = []*relay{newRelay(t, s.ports[0]), newRelay(t, s.ports[1])}
+	volume := s.dpu.attach("storage-1", storageNQN, s.wires[0].port(), s.wires[1].port())[0].GetName()
+	s.fronts = []int{testkit.FreePort(t), testkit.FreePort(t)}
+	s.dpu.export("fire", fireNQN, fireUUID, volume, s.fronts...)
 
 	s.guest = machine.Start(t, machine.Config{Modules: []string{"nvme_tcp"}})[0]
 	s.guest.LoadModules("nvme_tcp")
-	s.dpu.must(s.guest.Connect(options(port, fireNQN, allowedNQN)))
+	for _, port := range s.fronts {
+		s.dpu.must(s.guest.Connect(options(port, fireNQN, allowedNQN)))
+	}
 	s.device = "/dev/" + find(t, s.guest, "the disk", byUUID(fireUUID)).Name
 	s.guest.StartLoad(guest.Load{Device: s.device, Bytes: 8 * mib, IOSizeBytes: 4096, Depth: 8, WritePercent: 50, Seed: 4})
 	return s
@@ -57,6 +64,40 @@ func (s *site) under(what string, do func()) {
 	clean(s.t, what, r)
 	s.t.Logf("%-55s longest wait %8s, median %8s, %6d reads and writes in %s",
 		what, milliseconds(r.Longest), milliseconds(r.Median), r.Reads+r.Writes, milliseconds(r.Elapsed))
+}
+
+// busy returns the number of the path to the storage node that carries the I/O.
+func (s *site) busy() int {
+	s.t.Helper()
+	before := []uint64{s.wires[0].bytes.Load(), s.wires[1].bytes.Load()}
+	moves(s.t, s.guest, s.device, "on some path")
+	if s.wires[0].bytes.Load()-before[0] > s.wires[1].bytes.Load()-before[1] {
+		return 0
+	}
+	return 1
+}
+
+// carried waits until a path that was away is connected again.
+func (s *site) carried(path int) {
+	s.t.Helper()
+	before := s.wires[path].bytes.Load()
+	testkit.Eventually(s.t, "the path is connected", func() error {
+		if now := s.wires[path].bytes.Load(); now == before {
+			return errors.New("nothing goes over it")
+		}
+		return nil
+	})
+}
+
+// live waits until the guest has all of its paths.
+func (s *site) live() {
+	s.t.Helper()
+	testkit.Eventually(s.t, "the guest has its paths", func() error {
+		if states := strings.Fields(s.guest.Shell("cat /sys/class/nvme/nvme*/state")); !slices.Equal(states, []string{"live", "live"}) {
+			return fmt.Errorf("they are %q", states)
+		}
+		return nil
+	})
 }
 
 // TestIOUnderFire kills, restarts and cuts everything between a guest's disk and the file behind it.
@@ -83,16 +124,20 @@ func TestIOUnderFire(t *testing.T) {
 		s.storage.bridge.Start()
 	})
 	// Each path alone has to carry, so each has been restored when the other goes.
-	s.under("the first port of the storage node goes", func() { s.storage.hush("vol-1", "port-0"); still("on the second path") })
-	s.under("it comes back", func() { s.storage.listen("vol-1", "port-0", s.ports[0]) })
-	s.under("the second port goes", func() { s.storage.hush("vol-1", "port-1"); still("on the first path") })
-	s.under("it comes back", func() { s.storage.listen("vol-1", "port-1", s.ports[1]) })
-	s.under("the wire of the first path is cut", func() { s.wire.sever(); still("on the second path") })
-	s.under("it is mended", s.wire.mend)
-	s.under("the second port goes and comes back", func() {
-		s.storage.hush("vol-1", "port-1")
-		still("on the path that was mended")
-		s.storage.listen("vol-1", "port-1", s.ports[1])
-	})
+	for range s.ports {
+		busy := s.busy()
+		port := fmt.Sprintf("port-%d", busy)
+		s.under("the port of the path in use goes", func() { s.storage.hush("vol-1", port); still("on the other path") })
+		s.under("it comes back", func() { s.storage.listen("vol-1", port, s.ports[busy]); s.carried(busy) })
+	}
+	for range s.wires {
+		busy := s.busy()
+		s.under("the wire of the path in use is cut", func() { s.wires[busy].sever(); still("on the other path") })
+		s.under("it is mended", func() { s.wires[busy].mend(); s.carried(busy) })
+	}
+	s.under("a port of the DPU goes", func() { s.dpu.hush("fire", "port-0"); still("on the guest's second path") })
+	s.under("it comes back", func() { s.dpu.listen("fire", "port-0", s.fronts[0]); s.live() })
+	s.under("the other port of the DPU goes", func() { s.dpu.hush("fire", "port-1"); still("on the guest's first path") })
+	s.under("it comes back", func() { s.dpu.listen("fire", "port-1", s.fronts[1]); s.live() })
 	clean(t, "the last look", s.guest.StopLoad(s.device))
 }

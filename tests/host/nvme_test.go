@@ -36,7 +36,7 @@ func TestNVMeHosts(t *testing.T) {
 		Nguid: "0123456789abcdeffedcba9876543210", Eui64: 0x0011223344556677,
 	})
 
-	machines := machine.Start(t, machine.Config{Modules: []string{"nvme_tcp"}}, machine.Config{Modules: []string{"nvme_tcp"}})
+	machines := machine.Start(t, machine.Config{Modules: []string{"nvme_tcp"}, Processors: 2}, machine.Config{Modules: []string{"nvme_tcp"}})
 	allowed, other := machines[0], machines[1]
 	allowed.LoadModules("nvme_tcp")
 	other.LoadModules("nvme_tcp")
@@ -49,7 +49,7 @@ func TestNVMeHosts(t *testing.T) {
 			t.Errorf("it has %d bytes in blocks of %d", d.SizeBytes, d.BlockSizeBytes)
 		}
 		device := "/dev/" + d.Name
-		allowed.StartLoad(guest.Load{Device: device, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 2})
+		allowed.StartLoad(guest.Load{Device: device, Bytes: 4 * mib, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 2})
 		moves(t, allowed, device, "on a new disk")
 		clean(t, "a new disk", allowed.StopLoad(device))
 	})
@@ -66,6 +66,34 @@ func TestNVMeHosts(t *testing.T) {
 		}
 	})
 	t.Run("changes", func(t *testing.T) { changes(t, dpu, allowed, file, first, subsystem) })
+	t.Run("digests and queues", func(t *testing.T) {
+		allowed.Shell("echo 1 > /sys/class/nvme/nvme0/delete_controller")
+		dpu.must(allowed.Connect(options(port, diskNQN, allowedNQN) + ",hdr_digest,data_digest,nr_io_queues=2,queue_size=16"))
+		device := "/dev/" + find(t, allowed, "the first disk", byUUID(first.GetSpec().GetUuid())).Name
+		// Requests of this size do not fit into a capsule: the target asks for their data.
+		allowed.StartLoad(guest.Load{Device: device, Bytes: 8 * mib, IOSizeBytes: 128 << 10, Depth: 8, WritePercent: 50, Seed: 3})
+		moves(t, allowed, device, "with digests")
+		clean(t, "with digests", allowed.StopLoad(device))
+		allowed.Zero(guest.Range{Device: device, Bytes: 4 * mib})
+		allowed.Shell(fmt.Sprintf("cmp -n %d %s /dev/zero", 4*mib, device))
+	})
+	t.Run("handed over", func(t *testing.T) {
+		subsystem.Hostnqn = otherNQN
+		_, err := dpu.front.UpdateNvmeSubsystem(t.Context(), &pb.UpdateNvmeSubsystemRequest{
+			NvmeSubsystem: &pb.NvmeSubsystem{Name: "nvmeSubsystems/disks", Spec: subsystem},
+			UpdateMask:    &fieldmaskpb.FieldMask{Paths: []string{"spec.hostnqn"}},
+		})
+		dpu.must(err)
+		dpu.must(other.Connect(options(port, diskNQN, otherNQN)))
+		find(t, other, "the first disk", byUUID(first.GetSpec().GetUuid()))
+		// A kernel that was told to wait for its disks for ever goes on asking.
+		testkit.Eventually(t, "the old host is out", func() error {
+			if state := strings.TrimSpace(allowed.Shell("cat /sys/class/nvme/nvme*/state")); state != "connecting" {
+				return fmt.Errorf("it is %s", state)
+			}
+			return nil
+		})
+	})
 }
 
 // same wants a disk to be what was asked for.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,6 +17,9 @@ type relay struct {
 	listener net.Listener
 	target   string
 	wait     sync.WaitGroup
+
+	// bytes is how many it has carried.
+	bytes atomic.Uint64
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -49,7 +53,7 @@ func newRelay(t *testing.T, target int) *relay {
 
 // port is where the wire begins.
 func (r *relay) port() int {
-	return r.listener.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // it is a TCP listener
+	return r.listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it is a TCP listener
 }
 
 func (r *relay) accept(ctx context.Context) {
@@ -89,6 +93,7 @@ func (r *relay) carry(ctx context.Context, from, to net.Conn) {
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
+		r.bytes.Add(uint64(n))
 	}
 }
 

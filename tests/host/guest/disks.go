@@ -23,7 +23,7 @@ func disks() ([]Disk, error) {
 	for _, e := range entries {
 		at := func(name string) string {
 			// A disk may go while it is looked at: what is no longer there is empty.
-			b, _ := os.ReadFile(filepath.Join("/sys/block", e.Name(), name))
+			b, _ := os.ReadFile(filepath.Join("/sys/block", e.Name(), name)) //nolint:gosec // of sysfs
 			return strings.TrimSpace(string(b))
 		}
 		number := func(name string) uint64 {

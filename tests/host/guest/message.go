@@ -17,6 +17,7 @@ const (
 	CommandConnect   = "connect"    // options of /dev/nvme-fabrics; the kernel's answer
 	CommandDisks     = "disks"      // nothing; []Disk
 	CommandShell     = "shell"      // a script for sh; Outcome
+	CommandZero      = "zero"       // Range
 	CommandStartLoad = "start-load" // Load; nothing, after all has been written once
 	CommandMarkLoad  = "mark-load"  // the device; Report since the last mark
 	CommandProgress  = "progress"   // the device; the number of requests done since the start
@@ -61,6 +62,14 @@ type Disk struct {
 	Serial       string `json:"serial,omitempty"`
 	Model        string `json:"model,omitempty"`
 	SubsystemNQN string `json:"subsystem_nqn,omitempty"`
+}
+
+// Range is a part of a device.
+type Range struct {
+	// Device is a path.
+	Device string `json:"device"`
+	Offset int64  `json:"offset"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // Load is verified I/O to a device, around the page cache, until it is stopped.

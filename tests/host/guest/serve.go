@@ -24,7 +24,7 @@ func Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer port.Close()
+	defer port.Close() //nolint:errcheck // the machine ends
 	s := &server{loads: map[string]*running{}}
 	return s.serve(ctx, port)
 }
@@ -40,7 +40,7 @@ func PowerOff() error {
 
 // openSerial opens a serial port that hands bytes through as they are.
 func openSerial(path string) (*os.File, error) {
-	port, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	port, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0) //nolint:gosec // a serial port
 	if err != nil {
 		return nil, fmt.Errorf("open the serial port: %w", err)
 	}
@@ -108,6 +108,8 @@ func (s *server) do(ctx context.Context, r Request) (any, error) {
 		return disks()
 	case CommandShell:
 		return with(r, func(script string) (any, error) { return shell(ctx, script) })
+	case CommandZero:
+		return with(r, func(r Range) (any, error) { return nil, zero(r) })
 	case CommandStartLoad:
 		return with(r, func(l Load) (any, error) { return nil, s.start(ctx, l) })
 	case CommandMarkLoad, CommandStopLoad, CommandProgress:

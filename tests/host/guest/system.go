@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -47,7 +48,7 @@ func loadModule(m Module) error {
 	if err != nil {
 		return fmt.Errorf("open a module: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	if err := unix.FinitModule(int(f.Fd()), m.Params, 0); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("load %s: %w", m.File, err)
 	}
@@ -79,11 +80,12 @@ func network(address string) error {
 		}
 		return nil
 	}
-	mask := ^uint32(0) << (32 - prefix.Bits())
+	mask := make([]byte, 4)
+	binary.BigEndian.PutUint32(mask, ^uint32(0)<<(32-prefix.Bits()))
 	if err := set(unix.SIOCSIFADDR, prefix.Addr().AsSlice()); err != nil {
 		return err
 	}
-	if err := set(unix.SIOCSIFNETMASK, []byte{byte(mask >> 24), byte(mask >> 16), byte(mask >> 8), byte(mask)}); err != nil {
+	if err := set(unix.SIOCSIFNETMASK, mask); err != nil {
 		return err
 	}
 	request.SetUint16(unix.IFF_UP)
@@ -99,7 +101,7 @@ func connect(options string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open the NVMe host: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // the answer counts
 	if _, err := f.WriteString(options); err != nil {
 		return "", fmt.Errorf("connect with %s: %w", options, err)
 	}
@@ -109,6 +111,19 @@ func connect(options string) (string, error) {
 		return "", fmt.Errorf("read what came of the connect: %w", err)
 	}
 	return string(answer[:n]), nil
+}
+
+// zero makes the disk write zeroes, where it can without being sent them.
+func zero(r Range) error {
+	f, err := os.OpenFile(r.Device, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open a disk: %w", err)
+	}
+	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, r.Offset, r.Bytes)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write zeroes to %s: %w", r.Device, err)
+	}
+	return nil
 }
 
 // shell runs a script.

@@ -145,6 +145,9 @@ func (m *Machine) Shell(script string) string {
 	return o.Output
 }
 
+// Zero makes a disk write zeroes.
+func (m *Machine) Zero(r guest.Range) { m.tb.Helper(); m.do(guest.CommandZero, r, nil) }
+
 // StartLoad writes to a device once everywhere and begins verified I/O.
 func (m *Machine) StartLoad(l guest.Load) { m.tb.Helper(); m.do(guest.CommandStartLoad, l, nil) }
 

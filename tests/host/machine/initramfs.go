@@ -17,7 +17,7 @@ var basic = []string{"virtio_pci", "virtio_net"}
 // path.
 func (s *system) initramfs(ctx context.Context, dir string, modules []string) (string, error) {
 	program := filepath.Join(dir, "init")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program,
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, //nolint:gosec // go
 		"github.com/opi-bridge/opi-bridge/tests/host/guest/init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := build.CombinedOutput(); err != nil {

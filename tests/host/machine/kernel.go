@@ -111,26 +111,27 @@ func unpackInto(ctx context.Context, dir string, debs ...string) error {
 
 // expandModules uncompresses modules, which some releases of Debian pack one by one.
 func expandModules(ctx context.Context, dir string) error {
-	for suffix, program := range map[string]string{".ko.xz": "xz", ".ko.zst": "zstd"} {
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, suffix) || !e.Type().IsRegular() {
-				return err
-			}
-			packed, err := os.ReadFile(path) //nolint:gosec // below our folder
-			if err != nil {
-				return err //nolint:wrapcheck // names the file
-			}
-			content, err := expand(ctx, program, packed)
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(strings.TrimSuffix(path, filepath.Ext(path)), content, 0o600); err != nil {
-				return err //nolint:wrapcheck // names the file
-			}
-			return os.Remove(path) //nolint:wrapcheck // names the file
-		})
+	packed, err := findModules(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range packed.paths {
+		program, ok := map[string]string{".xz": "xz", ".zst": "zstd"}[filepath.Ext(path)]
+		if !ok {
+			continue
+		}
+		content, err := os.ReadFile(path) //nolint:gosec // below our folder
 		if err != nil {
-			return fmt.Errorf("uncompress modules: %w", err)
+			return fmt.Errorf("read a module: %w", err)
+		}
+		if content, err = expand(ctx, program, content); err != nil {
+			return err
+		}
+		if err = os.WriteFile(strings.TrimSuffix(path, filepath.Ext(path)), content, 0o600); err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return fmt.Errorf("uncompress a module: %w", err)
 		}
 	}
 	return nil

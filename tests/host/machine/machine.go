@@ -34,6 +34,8 @@ type Forward struct{ Here, Guest int }
 type Config struct {
 	// Modules are the kernel modules that the test will load, by name; what they need comes with them.
 	Modules []string
+	// Processors is 1 if 0.
+	Processors int
 	// MemoryMiB is 512 if 0. It is shared memory, as vhost-user needs it.
 	MemoryMiB int
 	Forwards  []Forward
@@ -113,13 +115,14 @@ func arguments(cfg Config, vmlinux, initramfs, clock, socket string) []string {
 		memory = defaultMemoryMiB
 	}
 	size := strconv.Itoa(memory) + "M"
+	processors := strconv.Itoa(max(cfg.Processors, 1))
 	var forwards strings.Builder
 	for _, f := range cfg.Forwards {
 		fmt.Fprintf(&forwards, ",hostfwd=tcp:127.0.0.1:%d-:%d", f.Here, f.Guest)
 	}
 	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "pc,accel=tcg,memory-backend=memory", "-cpu", "max", "-bios", "qboot.rom",
+		"-machine", "pc,accel=tcg,memory-backend=memory", "-cpu", "max", "-smp", processors, "-bios", "qboot.rom",
 		"-m", size, "-object", "memory-backend-memfd,id=memory,share=on,size=" + size,
 		"-kernel", vmlinux, "-initrd", initramfs, "-append", "console=ttyS0 panic=-1 " + clock,
 		"-chardev", "stdio,id=console,signal=off", "-device", "isa-serial,chardev=console",

@@ -73,7 +73,7 @@ func dependencies(path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the module %s: %w", path, err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	section := f.Section(".modinfo")
 	if section == nil {
 		return nil, fmt.Errorf("%s is no kernel module: it has no .modinfo", path)

@@ -15,7 +15,7 @@ import (
 func main() {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "init: this runs as the first process of a virtual machine only")
-		os.Exit(1)
+		return
 	}
 	if err := guest.Run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "init:", err)
