@@ -12,14 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/opi-bridge/opi-bridge/pkg/dataplane"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 )
 
 // closeTimeout bounds how long the end waits for users of bdevs.
 const closeTimeout = 5 * time.Second
 
 func serveCommand() *cobra.Command {
-	var rpcListen string
-	var log logSettings
+	var settings serveSettings
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve SPDK's JSON-RPC until SIGTERM or SIGINT",
@@ -31,13 +31,25 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 		Example: "  opi-dataplane serve --rpc-listen unix:///var/tmp/spdk.sock",
 		Args:    func(_ *cobra.Command, args []string) error { return noArgs(args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), rpcListen, log)
+			return serve(cmd.Context(), &settings)
 		},
 	}
-	cmd.Flags().StringVar(&rpcListen, "rpc-listen", "unix:///var/tmp/spdk.sock",
+	cmd.Flags().StringVar(&settings.rpcListen, "rpc-listen", "unix:///var/tmp/spdk.sock",
 		"where to serve: unix:///PATH or tcp://HOST:PORT")
-	log.register(cmd.Flags())
+	cmd.Flags().StringVar(&settings.vhostDir, "vhost-dir", "/var/tmp", "where to make the sockets of vhost controllers")
+	cmd.Flags().StringVar(&settings.spdkVersion, "spdk-version", "",
+		"play this version of SPDK, from 24.01 on (default the newest known)")
+	cmd.Flags().BoolVar(&settings.crashLikeSPDK, "crash-like-spdk", false,
+		"die where SPDK would: when a bdev is shown whose key was destroyed")
+	settings.log.register(cmd.Flags())
 	return cmd
+}
+
+// serveSettings are the flags of serve.
+type serveSettings struct {
+	rpcListen, vhostDir, spdkVersion string
+	crashLikeSPDK                    bool
+	log                              logSettings
 }
 
 func noArgs(args []string) error {
@@ -47,17 +59,18 @@ func noArgs(args []string) error {
 	return nil
 }
 
-func serve(ctx context.Context, rpcListen string, settings logSettings) (err error) {
-	log, level, err := settings.logger(os.Stderr)
+func serve(ctx context.Context, settings *serveSettings) (err error) {
+	log, level, err := settings.log.logger(os.Stderr)
 	if err != nil {
 		return err
 	}
-	at, err := parseEndpoint(rpcListen)
+	at, err := parseEndpoint(settings.rpcListen)
 	if err != nil {
 		return usageError{err}
 	}
 	server, err := dataplane.New(dataplane.Config{
 		Log: log, Level: level, Version: version(),
+		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK,
 		Kill: func(sig os.Signal) error {
 			self, err := os.FindProcess(os.Getpid())
 			if err != nil {
@@ -66,6 +79,9 @@ func serve(ctx context.Context, rpcListen string, settings logSettings) (err err
 			return self.Signal(sig) //nolint:wrapcheck // the caller says what it was for
 		},
 	})
+	if errors.Is(err, errdefs.InvalidArgument) {
+		return usageError{err}
+	}
 	if err != nil {
 		return fmt.Errorf("set up the data plane: %w", err)
 	}
@@ -73,7 +89,7 @@ func serve(ctx context.Context, rpcListen string, settings logSettings) (err err
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "rpc", rpcListen, "address", l.Addr().String(), "pid", os.Getpid())
+	log.Info("serving", "rpc", settings.rpcListen, "address", l.Addr().String(), "pid", os.Getpid())
 	served := server.Serve(ctx, l)
 	log.Info("stopping")
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)

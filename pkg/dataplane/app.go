@@ -4,19 +4,13 @@ package dataplane
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
-)
-
-// The version of SPDK whose manners are followed.
-const (
-	spdkMajor  = 26
-	spdkMinor  = 9
-	spdkSuffix = "-pre"
 )
 
 // What a method answers that configures the framework before it is initialized. Ours is initialized
@@ -54,9 +48,10 @@ type versionFields struct {
 
 // version says plainly who answers; the fields, which programs look at, say which SPDK it follows.
 func version(_ context.Context, c *call) {
+	m := &c.server.manners
 	c.reply(versionResult{
-		Version: "opi-dataplane " + c.server.cfg.Version + " (SPDK v26.09-pre JSON-RPC)",
-		Fields:  versionFields{Major: spdkMajor, Minor: spdkMinor, Suffix: spdkSuffix},
+		Version: fmt.Sprintf("opi-dataplane %s (SPDK v%v%s JSON-RPC)", c.server.cfg.Version, m.version, m.suffix),
+		Fields:  versionFields{Major: m.version.major, Minor: m.version.minor, Suffix: m.suffix},
 	})
 }
 
@@ -83,8 +78,12 @@ type subsystemResult struct {
 
 func subsystems(_ context.Context, c *call) {
 	c.reply([]subsystemResult{
-		{Subsystem: subsystemBdev, DependsOn: []string{}},
-		{Subsystem: subsystemNvmf, DependsOn: []string{subsystemBdev}},
+		{Subsystem: subsystemKeyring, DependsOn: []string{}},
+		{Subsystem: subsystemAccel, DependsOn: []string{}},
+		{Subsystem: subsystemBdev, DependsOn: []string{subsystemAccel, subsystemKeyring}},
+		{Subsystem: subsystemNvmf, DependsOn: []string{subsystemBdev, subsystemKeyring, subsystemAccel}},
+		{Subsystem: subsystemVhostBlk, DependsOn: []string{subsystemBdev}},
+		{Subsystem: subsystemVhostSCSI, DependsOn: []string{}},
 	})
 }
 

@@ -36,9 +36,12 @@ const bdevCheckPeriod = 100 * time.Millisecond
 func getBdevs(ctx context.Context, c *call, p *getBdevsParams) {
 	if p.Name == nil {
 		infos := c.server.bdevs.List()
+		if c.refuseBroken(infos) {
+			return
+		}
 		out := make([]bdevResult, 0, len(infos))
 		for _, info := range infos {
-			out = append(out, newBdevResult(info))
+			out = append(out, c.server.newBdevResult(info))
 		}
 		c.reply(out)
 		return
@@ -53,11 +56,11 @@ func getBdevs(ctx context.Context, c *call, p *getBdevsParams) {
 	c.later("", func() { c.awaitBdev(ctx, *p.Name, p.TimeoutMS) })
 }
 
-// replyBdev answers with one bdev, or reports that it does not exist.
+// replyBdev answers with one bdev, or why it cannot be shown, or reports that it does not exist.
 func (c *call) replyBdev(name string) bool {
 	info, err := c.server.bdevs.Lookup(name)
-	if err == nil {
-		c.reply([]bdevResult{newBdevResult(info)})
+	if err == nil && !c.refuseBroken([]*bdev.Info{info}) {
+		c.reply([]bdevResult{c.server.newBdevResult(info)})
 	}
 	return err == nil
 }
@@ -89,31 +92,36 @@ func (c *call) awaitBdev(ctx context.Context, name string, timeoutMS uint64) {
 
 // bdevResult is a bdev as bdev_get_bdevs shows it, members in SPDK's order.
 type bdevResult struct {
-	Name                      string         `json:"name"`
-	Aliases                   []string       `json:"aliases"`
-	ProductName               string         `json:"product_name"`
-	BlockSize                 uint32         `json:"block_size"`
-	NumBlocks                 uint64         `json:"num_blocks"`
-	PreferredWriteAlignment   uint32         `json:"preferred_write_alignment"`
-	PreferredWriteGranularity uint32         `json:"preferred_write_granularity"`
-	OptimalWriteSize          uint32         `json:"optimal_write_size"`
-	PreferredUnmapAlignment   uint32         `json:"preferred_unmap_alignment"`
-	PreferredUnmapGranularity uint32         `json:"preferred_unmap_granularity"`
-	UUID                      uuid.UUID      `json:"uuid"`
-	NumaID                    *int           `json:"numa_id,omitempty"`
-	MdSize                    uint32         `json:"md_size,omitempty"`
-	MdInterleave              *bool          `json:"md_interleave,omitempty"`
-	DifType                   *uint32        `json:"dif_type,omitempty"`
-	DifIsHeadOfMd             *bool          `json:"dif_is_head_of_md,omitempty"`
-	EnabledDifCheckTypes      *difChecks     `json:"enabled_dif_check_types,omitempty"`
-	DifPiFormat               *uint32        `json:"dif_pi_format,omitempty"`
-	AssignedRateLimits        rateLimits     `json:"assigned_rate_limits"`
-	Claimed                   bool           `json:"claimed"`
-	ClaimType                 string         `json:"claim_type,omitempty"`
-	Zoned                     bool           `json:"zoned"`
-	SupportedIOTypes          ioTypes        `json:"supported_io_types"`
-	MemoryDomains             []memoryDomain `json:"memory_domains,omitempty"`
-	DriverSpecific            any            `json:"driver_specific"`
+	Name        string   `json:"name"`
+	Aliases     []string `json:"aliases"`
+	ProductName string   `json:"product_name"`
+	BlockSize   uint32   `json:"block_size"`
+	NumBlocks   uint64   `json:"num_blocks"`
+	*writeHints
+	UUID                 uuid.UUID      `json:"uuid"`
+	NumaID               *int           `json:"numa_id,omitempty"`
+	MdSize               uint32         `json:"md_size,omitempty"`
+	MdInterleave         *bool          `json:"md_interleave,omitempty"`
+	DifType              *uint32        `json:"dif_type,omitempty"`
+	DifIsHeadOfMd        *bool          `json:"dif_is_head_of_md,omitempty"`
+	EnabledDifCheckTypes *difChecks     `json:"enabled_dif_check_types,omitempty"`
+	DifPiFormat          *uint32        `json:"dif_pi_format,omitempty"`
+	AssignedRateLimits   rateLimits     `json:"assigned_rate_limits"`
+	Claimed              bool           `json:"claimed"`
+	ClaimType            string         `json:"claim_type,omitempty"`
+	Zoned                bool           `json:"zoned"`
+	SupportedIOTypes     ioTypes        `json:"supported_io_types"`
+	MemoryDomains        []memoryDomain `json:"memory_domains,omitempty"`
+	DriverSpecific       any            `json:"driver_specific"`
+}
+
+// writeHints are sizes and alignments that suit the bdev.
+type writeHints struct {
+	PreferredWriteAlignment   uint32 `json:"preferred_write_alignment"`
+	PreferredWriteGranularity uint32 `json:"preferred_write_granularity"`
+	OptimalWriteSize          uint32 `json:"optimal_write_size"`
+	PreferredUnmapAlignment   uint32 `json:"preferred_unmap_alignment"`
+	PreferredUnmapGranularity uint32 `json:"preferred_unmap_granularity"`
 }
 
 type difChecks struct {
@@ -122,7 +130,7 @@ type difChecks struct {
 	Guard  bool `json:"guard"`
 }
 
-// rateLimits are all 0, no limit: there is no method that sets one.
+// rateLimits are limits as SPDK shows them, 0 for none.
 type rateLimits struct {
 	RwIosPerSec    uint64 `json:"rw_ios_per_sec"`
 	RwMbytesPerSec uint64 `json:"rw_mbytes_per_sec"`
@@ -140,17 +148,16 @@ const unknownNuma = -1
 // difTypeWithoutRef is the type of protection information that has no reference tag.
 const difTypeWithoutRef = 3
 
-func newBdevResult(i *bdev.Info) bdevResult {
+func (s *Server) newBdevResult(i *bdev.Info) bdevResult {
 	r := bdevResult{
 		Name: i.Name, Aliases: i.Aliases, ProductName: i.Product,
 		BlockSize: i.Geometry.BlockSizeBytes, NumBlocks: i.Geometry.Blocks,
-		PreferredWriteAlignment:   i.Hints.PreferredWriteAlignment,
-		PreferredWriteGranularity: i.Hints.PreferredWriteGranularity,
-		OptimalWriteSize:          i.Hints.OptimalWriteSize,
-		PreferredUnmapAlignment:   i.Hints.PreferredUnmapAlignment,
-		PreferredUnmapGranularity: i.Hints.PreferredUnmapGranularity,
-		UUID:                      i.UUID, Claimed: i.Claimed(), ClaimType: i.ClaimType(),
+		UUID: i.UUID, AssignedRateLimits: newRateLimits(i.Limits), Claimed: i.Claimed(), ClaimType: i.ClaimType(),
 		SupportedIOTypes: newIOTypes(i.IOTypes), DriverSpecific: i.DriverSpecific,
+	}
+	if s.manners.writeHints {
+		hints := writeHints(i.Hints)
+		r.writeHints = &hints
 	}
 	if r.Aliases == nil {
 		r.Aliases = []string{}
@@ -182,6 +189,11 @@ type nameParams struct {
 // remove deletes a bdev of a module. At once it is not found any more, while its name stays taken;
 // in a later turn its users have let go, and the call is answered.
 func remove(ctx context.Context, c *call, name, module string) {
+	removeThen(ctx, c, name, module, func() {})
+}
+
+// removeThen is remove with something to do when the bdev has gone, before the answer.
+func removeThen(ctx context.Context, c *call, name, module string, then func()) {
 	bdevs := c.server.bdevs
 	info, err := bdevs.Lookup(name)
 	if err != nil || info.Module != module {
@@ -208,6 +220,7 @@ func remove(ctx context.Context, c *call, name, module string) {
 		err := errors.Join(own.Close(), <-ended)
 		if err == nil {
 			c.server.made.forget(info.Name)
+			then()
 		}
 		c.done(err)
 	})

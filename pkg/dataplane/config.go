@@ -13,8 +13,12 @@ import (
 
 // The subsystems whose configuration can be asked for.
 const (
-	subsystemBdev = "bdev"
-	subsystemNvmf = "nvmf"
+	subsystemKeyring   = "keyring"
+	subsystemAccel     = "accel"
+	subsystemBdev      = "bdev"
+	subsystemNvmf      = "nvmf"
+	subsystemVhostBlk  = "vhost_blk"
+	subsystemVhostSCSI = "vhost_scsi"
 )
 
 // configEntry is a call that would make something anew.
@@ -35,6 +39,14 @@ func frameworkConfig(_ context.Context, c *call, p *frameworkConfigParams) {
 		return
 	}
 	switch p.Name {
+	case subsystemKeyring:
+		c.reply(c.server.keyring.config())
+	case subsystemAccel:
+		c.reply(c.server.accel.config())
+	case subsystemVhostBlk:
+		c.reply(c.server.vhost.config(false))
+	case subsystemVhostSCSI:
+		c.reply(c.server.vhost.config(true))
 	case subsystemBdev:
 		c.reply(c.server.bdevConfig())
 	case subsystemNvmf:
@@ -55,12 +67,14 @@ func (s *Server) bdevConfig() []configEntry {
 			}
 		}
 	}
+	out = append(out, cryptoConfig(infos)...)
 	options := s.options
 	if options.IOQueueRequests == 0 && len(s.host.Controllers()) > 0 {
 		options.IOQueueRequests = attachedQueueRequests
 	}
 	out = append(out, configEntry{Method: "bdev_nvme_set_options", Params: options})
 	out = append(out, s.attached.config(s.host)...)
+	out = append(out, qosConfig(infos)...)
 	return append(out, configEntry{Method: "bdev_wait_for_examine"})
 }
 

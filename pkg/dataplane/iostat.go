@@ -35,6 +35,7 @@ func (m resetMode) mode() bdev.ResetMode {
 }
 
 type getIostatParams struct {
+	Name       *string   `rpc:"name"` // in older versions
 	Names      *[]string `rpc:"names"`
 	PerChannel bool      `rpc:"per_channel"`
 	ResetMode  resetMode `rpc:"reset_mode"`
@@ -112,6 +113,13 @@ func newIOCounters(s *bdev.Stats) ioCounters {
 }
 
 func getIostat(_ context.Context, c *call, p *getIostatParams) {
+	if p.Name != nil {
+		if p.Names != nil {
+			c.failErrno(syscall.EINVAL)
+			return
+		}
+		p.Names = &[]string{*p.Name}
+	}
 	if p.PerChannel && (p.Names == nil || len(*p.Names) != 1) {
 		c.failErrno(syscall.EINVAL)
 		return

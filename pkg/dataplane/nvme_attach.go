@@ -95,9 +95,16 @@ func (p *attachParams) options(usual host.AttachOptions) host.AttachOptions {
 	return o
 }
 
-// attachController answers about keys as SPDK does with an empty keyring: there is none of that name.
+// attachController answers about keys that do not exist as SPDK does; those that exist cannot be used.
 func attachController(ctx context.Context, c *call, p *attachParams) {
-	if p.PSK != nil || p.DHCHAPKey != nil || p.DHCHAPCtrlrKey != nil {
+	switch s := c.server; {
+	case p.PSK != nil && s.pskKnown(*p.PSK):
+		c.fail(-int(syscall.EOPNOTSUPP), noTLS)
+		return
+	case s.keyKnown(p.DHCHAPKey), s.keyKnown(p.DHCHAPCtrlrKey):
+		c.fail(-int(syscall.EOPNOTSUPP), noDHCHAP)
+		return
+	case p.PSK != nil, p.DHCHAPKey != nil, p.DHCHAPCtrlrKey != nil:
 		c.later("", func() { c.failErrno(syscall.ENOKEY) })
 		return
 	}
@@ -106,7 +113,9 @@ func attachController(ctx context.Context, c *call, p *attachParams) {
 		return
 	}
 	c.later("", func() {
-		o := p.options(c.server.host.AttachDefaults())
+		usual := c.server.host.AttachDefaults()
+		usual.Mode = c.server.manners.multipath
+		o := p.options(usual)
 		names, err := c.server.host.Attach(ctx, o)
 		if err == nil || errnoOf(err) == syscall.ERANGE {
 			c.server.attached.note(c.server.host, &o)

@@ -34,8 +34,8 @@ type subsystem struct {
 }
 
 // newNvmf returns a target that has the discovery subsystem and nothing else.
-func newNvmf(log *slog.Logger) (*nvmf, error) {
-	t, err := target.New(target.Config{Log: log, MaxSubsystems: maxSubsystems})
+func newNvmf(log *slog.Logger, writeCacheMayCome bool) (*nvmf, error) {
+	t, err := target.New(target.Config{Log: log, MaxSubsystems: maxSubsystems, WriteCacheMayCome: writeCacheMayCome})
 	if err != nil {
 		return nil, fmt.Errorf("set up the target: %w", err)
 	}
@@ -104,9 +104,7 @@ func (c *call) subsystem(nqn string, tgt *string) *subsystem {
 	return s
 }
 
-func (c *call) noSubsystem(nqn string) {
-	c.fail(jsonrpc.CodeInvalidParams, fmt.Sprintf("Subsystem with NQN '%s' not found", nqn))
-}
+func (c *call) noSubsystem(nqn string) { c.refuseUnknownSubsystem(nqn) }
 
 // failInvalid answers what nearly every refusal of the target looks like from outside, and logs what
 // it really was.

@@ -4,8 +4,10 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
 )
 
@@ -29,24 +31,36 @@ type addHostParams struct {
 // internalError is how SPDK words what goes wrong with hosts.
 const internalError = "Internal error"
 
-// addHost answers about keys as SPDK does with an empty keyring: there is none of that name.
+// addHost answers about keys that do not exist as SPDK does; those that exist cannot be used.
 func addHost(_ context.Context, c *call, p *addHostParams) {
 	if c.subsystem(p.NQN, p.TgtName) == nil {
 		return
 	}
-	if p.DHCHAPKey != nil || p.DHCHAPCtrlrKey != nil {
+	switch s := c.server; {
+	case s.keyKnown(p.DHCHAPKey), s.keyKnown(p.DHCHAPCtrlrKey):
+		c.fail(refusedParams.code, noDHCHAP)
+		return
+	case p.DHCHAPKey != nil, p.DHCHAPCtrlrKey != nil:
 		c.fail(refusedParams.code, refusedParams.message)
 		return
 	}
 	if p.PSK != nil {
 		if _, ok := c.server.nvmf.target.Transport(); ok {
-			c.fail(jsonrpc.CodeInternalError, internalError)
+			message := internalError
+			if c.server.pskKnown(*p.PSK) {
+				message = noTLS
+			}
+			c.fail(jsonrpc.CodeInternalError, message)
 			return
 		}
 		// Nobody looks at the key without a transport: SPDK accepts it, and it is lost.
 		c.server.cfg.Log.Warn("psk of a host is lost, because there is no transport yet", "nqn", p.NQN, "host", p.Host)
 	}
-	if err := c.server.nvmf.target.AddHost(p.NQN, p.Host); err != nil {
+	err := c.server.nvmf.target.AddHost(p.NQN, p.Host)
+	if errors.Is(err, errdefs.AlreadyExists) && c.server.manners.hostAgain {
+		err = nil
+	}
+	if err != nil {
 		c.server.cfg.Log.Debug("host not added", "nqn", p.NQN, "host", p.Host, "err", err)
 		c.fail(jsonrpc.CodeInternalError, internalError)
 		return

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -72,6 +73,10 @@ func getSubsystems(_ context.Context, c *call, p *getSubsystemsParams) {
 	if p.NQN != nil {
 		info, err := c.server.nvmf.target.Subsystem(*p.NQN)
 		if err != nil {
+			if !c.server.manners.namesSubsystem {
+				c.failErrno(syscall.ENODEV)
+				return
+			}
 			c.noSubsystem(*p.NQN)
 			return
 		}
@@ -168,7 +173,7 @@ func getListeners(_ context.Context, c *call, p *subsystemParams) {
 
 type subsystemController struct {
 	Cntlid      uint16    `json:"cntlid"`
-	Cntrltype   string    `json:"cntrltype"`
+	Cntrltype   string    `json:"cntrltype,omitempty"`
 	HostNQN     string    `json:"hostnqn"`
 	HostID      uuid.UUID `json:"hostid"`
 	NumIOQpairs int       `json:"num_io_qpairs"`
@@ -189,6 +194,9 @@ func getSubsystemControllers(_ context.Context, c *call, p *subsystemParams) {
 			kind := "io"
 			if i.Discovery {
 				kind = "discovery"
+			}
+			if !c.server.manners.controllerType {
+				kind = ""
 			}
 			out = append(out, subsystemController{
 				Cntlid: i.CNTLID, Cntrltype: kind, HostNQN: i.HostNQN, HostID: i.HostID, NumIOQpairs: i.Queues,

@@ -116,13 +116,17 @@ func (c *call) refuseSecure(nqn string) {
 		c.fail(jsonrpc.CodeInternalError, "Cannot establish secure channel, when 'allow_any_host' is set")
 		return
 	}
-	c.failInvalid(errdefs.New(errdefs.Unimplemented, "opi-dataplane has no TLS"))
+	c.fail(refusedParams.code, "secure_channel cannot be used: opi-dataplane has no TLS with pre-shared keys")
 }
 
 type removeListenerParams struct {
 	NQN           string        `rpc:"nqn,required"`
 	TgtName       *string       `rpc:"tgt_name"`
 	ListenAddress addressParams `rpc:"listen_address,required"`
+	// Older versions take what add_listener takes, and do not look at it.
+	SecureChannel bool     `rpc:"secure_channel"`
+	ANAState      anaState `rpc:"ana_state"`
+	SockImpl      *string  `rpc:"sock_impl"`
 }
 
 func removeListener(ctx context.Context, c *call, p *removeListenerParams) {

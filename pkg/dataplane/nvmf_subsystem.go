@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
 	"github.com/opi-bridge/opi-bridge/pkg/nvmf/target"
@@ -36,6 +38,21 @@ type createSubsystemParams struct {
 	WZSL          *uint8  `rpc:"wzsl"`
 	Passthrough   bool    `rpc:"passthrough"`
 	EnableNSSR    bool    `rpc:"enable_nssr"`
+	// In older versions, for DMRSL and WZSL.
+	MaxDiscardSizeKiB     *uint64 `rpc:"max_discard_size_kib"`
+	MaxWriteZeroesSizeKiB *uint64 `rpc:"max_write_zeroes_size_kib"`
+}
+
+// limits returns DMRSL, in blocks of 512 bytes, and WZSL, as a power of two of 4 KiB.
+func (p *createSubsystemParams) limits() (dmrsl uint32, wzsl uint8) {
+	dmrsl, wzsl = valueOr(p.DMRSL, defaultDMRSL), valueOr(p.WZSL, defaultWZSL)
+	if p.MaxDiscardSizeKiB != nil {
+		dmrsl = uint32(min(*p.MaxDiscardSizeKiB, math.MaxUint32/2) * 2) //nolint:gosec // bounded
+	}
+	if p.MaxWriteZeroesSizeKiB != nil {
+		wzsl = uint8(max(bits.Len64(*p.MaxWriteZeroesSizeKiB>>2), 1) - 1) //nolint:gosec // at most 63
+	}
+	return dmrsl, wzsl
 }
 
 // Defaults and limits of subsystems.
@@ -84,8 +101,8 @@ func createSubsystem(_ context.Context, c *call, p *createSubsystemParams) {
 		NQN: p.NQN, SerialNumber: blank(p.SerialNumber), ModelNumber: blank(p.ModelNumber),
 		MaxNamespaces: p.MaxNamespaces, AllowAnyHost: p.AllowAnyHost, ANAReporting: p.ANAReporting,
 		MinCNTLID: valueOr(p.MinCntlid, defaultMinCntlid), MaxCNTLID: valueOr(p.MaxCntlid, defaultMaxCntlid),
-		DMRSL: valueOr(p.DMRSL, defaultDMRSL), WZSL: valueOr(p.WZSL, defaultWZSL),
 	}
+	cfg.DMRSL, cfg.WZSL = p.limits()
 	nvmf := c.server.nvmf
 	switch {
 	case nvmf.find(p.NQN) != nil:

@@ -26,7 +26,14 @@ type Config struct {
 	Level *slog.LevelVar
 	// Version is the version of this program, for spdk_get_version; "" means an unnamed build.
 	Version string
-	// Kill delivers a signal to the process, for spdk_kill_instance. Required.
+	// VhostDir is where the sockets of vhost controllers are made; "" is the working directory.
+	VhostDir string
+	// SPDKVersion is the version of SPDK to play, such as "24.09"; "" is the newest known.
+	SPDKVersion string
+	// CrashLikeSPDK kills the process where SPDK would crash: when a bdev is shown whose key was
+	// destroyed. Otherwise such calls are refused.
+	CrashLikeSPDK bool
+	// Kill delivers a signal to the process, for spdk_kill_instance and CrashLikeSPDK. Required.
 	Kill func(os.Signal) error
 }
 
@@ -41,11 +48,17 @@ type Server struct {
 	bdevs   *bdev.Registry
 	nvmf    *nvmf
 	host    *host.Host
+	vhost   *vhosts
+	scsiIDs scsiIDs
+	accel   accelKeys
+	cryptos *cryptos
+	manners manners
 	logRPC  atomic.Bool
 
 	// What follows is touched on the turn only.
 	levels  levels
 	options nvmeOptions
+	keyring keyring
 
 	made     *made
 	attached *attached
@@ -67,7 +80,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Version == "" {
 		cfg.Version = "(devel)"
 	}
-	nvmf, err := newNvmf(cfg.Log)
+	version, err := parseSPDKVersion(cfg.SPDKVersion)
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: %w", err)
+	}
+	manners := mannersOf(version)
+	nvmf, err := newNvmf(cfg.Log, manners.writeCacheMayCome)
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}
@@ -76,16 +94,23 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: set up the host: %w", err)
 	}
+	vhost, err := newVhosts(cfg.VhostDir, cfg.Log, bdevs)
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: %w", err)
+	}
 	s := &Server{
 		nvmf: nvmf, host: initiator, options: defaultNvmeOptions(), attached: newAttached(), cfg: cfg, methods: make(map[string]*method), turns: newTurns(),
-		bdevs: bdevs, made: newMade(),
+		bdevs: bdevs, made: newMade(), vhost: vhost, cryptos: newCryptos(bdevs), manners: manners,
 	}
 	s.levels = newLevels(cfg.Level)
-	for _, m := range s.table() {
+	for _, m := range s.manners.offered(s.table()) {
 		s.order = append(s.order, m.name)
 		s.methods[m.name] = &m
 	}
-	rpc, err := jsonrpc.NewServer(jsonrpc.ServerConfig{Lookup: s.lookup, AfterTurn: s.turns.turn, Log: cfg.Log})
+	rpc, err := jsonrpc.NewServer(jsonrpc.ServerConfig{
+		Lookup: s.lookup, AfterTurn: s.turns.turn, Log: cfg.Log,
+		MaxRequestBytes: manners.maxRequestBytes, MaxValues: manners.maxValues, NoBatch: manners.noBatch,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}
@@ -109,7 +134,7 @@ func (s *Server) Close(ctx context.Context) error {
 	if err := s.nvmf.target.Close(); err != nil { //nolint:contextcheck // it waits for all its goroutines, whatever the time
 		return fmt.Errorf("dataplane: close the target: %w", err)
 	}
-	if err := errors.Join(s.host.Close(ctx), s.bdevs.Close(ctx)); err != nil {
+	if err := errors.Join(s.vhost.close(ctx), s.host.Close(ctx), s.bdevs.Close(ctx)); err != nil {
 		return fmt.Errorf("dataplane: remove bdevs: %w", err)
 	}
 	return nil
@@ -120,7 +145,7 @@ func (s *Server) table() []method {
 	var all []method
 	for _, family := range [][]method{
 		appMethods(), logMethods(), notifyMethods(), bdevMethods(), iostatMethods(),
-		mallocMethods(), nullMethods(), aioMethods(),
+		mallocMethods(), nullMethods(), aioMethods(), cryptoMethods(), accelMethods(), accelInfoMethods(), qosMethods(), keyringMethods(), vhostMethods(),
 		nvmeOptionsMethods(), nvmeAttachMethods(), nvmeControllerMethods(), nvmePathMethods(),
 		transportMethods(), subsystemMethods(), namespaceMethods(), listenerMethods(), hostMethods(), nvmfInfoMethods(), referralMethods(),
 	} {

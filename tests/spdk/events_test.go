@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,8 +38,24 @@ func prepare(r *replay) {
 		if err := os.Mkdir(filepath.Join(r.dir, "adir"), 0o700); err != nil {
 			r.Fatal(err)
 		}
+	case "04_nvmf_listener_host":
+		for _, name := range []string{"psk", "pskbad", "dh"} {
+			file(name, 0)
+		}
+	case "05_keyring":
+		for _, name := range []string{"key.ok", "key.ok2", "key.empty", "key.psk", "key.400", "key.640", "key.644"} {
+			file(name, 0)
+			if mode, err := strconv.ParseUint(strings.TrimPrefix(name, "key."), 8, 32); err == nil {
+				if err := os.Chmod(filepath.Join(r.dir, name), os.FileMode(mode)); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+	case "07_vhost":
+		file("vhost.file", 0)
 	case "11_restart":
 		file("disk", 64*mebibyte)
+		file("psk", 0)
 	}
 }
 
@@ -75,6 +92,18 @@ func (r *replay) events() map[string]func() {
 		"shrink-file": truncate("disk1", 2*mebibyte),
 		"odd-file":    truncate("disk1", 2*mebibyte+100),
 		"unlink-file": func() { _ = os.Remove(filepath.Join(r.dir, "disk2")) },
+
+		"unlink-key-file": func() { _ = os.Remove(filepath.Join(r.dir, "key.ok")) },
+
+		"blk-files":    func() { r.wantSockets("vhost.0") },
+		"delete-files": func() { r.wantSockets("scsi.0", "vhost.1", "vhost.2", "vhost.4") },
+
+		"dpu-start": func() {},
+		"again-start": func() {
+			r.instances["dpu"].kill()
+			r.restart("dpu")
+		},
+		"crash": func() { r.skipped["SPDK dies of a key that is destroyed in use; we refuse the call that does it"]++ },
 
 		"foreign-listener":      func() { r.occupy("foreign-listener-gone", "4466") },
 		"foreign-listener-gone": func() { r.done["foreign-listener-gone"]() },
@@ -114,6 +143,24 @@ func (r *replay) events() map[string]func() {
 
 func (r *replay) restart(target string) {
 	r.instances[target] = start(r.T, r.dir, target)
+}
+
+// wantSockets looks for the sockets of vhost controllers. (SPDK leaves one behind whose name it had cut.)
+func (r *replay) wantSockets(names ...string) {
+	r.Helper()
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		r.Fatal(err)
+	}
+	var found []string
+	for _, e := range entries {
+		if e.Type() == os.ModeSocket && e.Name() != "dpu.sock" {
+			found = append(found, e.Name())
+		}
+	}
+	if !slices.Equal(found, names) {
+		r.Errorf("sockets of vhost controllers: %q, recorded %q", found, names)
+	}
 }
 
 // wantFiles looks for what the dpu's RPC server has in its directory.

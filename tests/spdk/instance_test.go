@@ -53,7 +53,7 @@ func (l *lockedBuffer) String() string {
 func start(tb testing.TB, dir, name string) *instance {
 	tb.Helper()
 	i := &instance{tb: tb, socket: filepath.Join(dir, name+".sock"), log: &lockedBuffer{}, exited: make(chan error, 1)}
-	i.cmd = exec.CommandContext(tb.Context(), binary(tb), "serve", "--rpc-listen", "unix://"+i.socket)
+	i.cmd = exec.CommandContext(tb.Context(), binary(tb), "serve", "--rpc-listen", "unix://"+i.socket, "--vhost-dir", dir)
 	i.cmd.Stderr = i.log
 	i.cmd.Cancel = func() error { return i.cmd.Process.Signal(syscall.SIGTERM) }
 	i.cmd.WaitDelay = patience
