@@ -25,7 +25,7 @@ func (e *Engine) Create(ctx context.Context, kind *resource.Kind, parent, id str
 	}
 	if id == "" {
 		id = e.cfg.NewUUID()
-	} else if err := resource.CheckNewID(idField(kind), id); err != nil {
+	} else if err := e.cfg.CheckID(idField(kind), id); err != nil {
 		return nil, err
 	}
 	return e.create(ctx, kind, kind.Join(above, id), msg)

@@ -42,6 +42,9 @@ type Config struct {
 	Sealer *secret.Sealer
 	// Log receives one line for each change of state. Required.
 	Log *slog.Logger
+	// CheckID says what is wrong with an id that a client chose, naming the request field it came in;
+	// nil means resource.CheckNewID.
+	CheckID func(field, id string) error
 	// AuditInterval is the time between two looks at the whole data plane when nothing calls for one;
 	// 0 means 30 s. A large data plane is looked at less often, so that looking costs at most a
 	// third of a percent of a core.
@@ -86,6 +89,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if cfg.AuditInterval == 0 {
 		cfg.AuditInterval = 30 * time.Second
+	}
+	if cfg.CheckID == nil {
+		cfg.CheckID = resource.CheckNewID
 	}
 	if cfg.NewUUID == nil {
 		cfg.NewUUID = uuid.NewString

@@ -29,7 +29,7 @@ func (e *Engine) Update(ctx context.Context, kind *resource.Kind, name string, m
 	missing := e.index.entries[n] == nil
 	e.mu.RUnlock()
 	if missing && allowMissing {
-		if err := resource.CheckNewID("name", n.ID()); err != nil {
+		if err := e.cfg.CheckID("name", n.ID()); err != nil {
 			return nil, err
 		}
 		return e.create(ctx, kind, n, msg)

@@ -42,6 +42,8 @@ var (
 	// newID is what a client may choose: RFC 1034 labels of at least four characters, so that ids
 	// can stand in host names and file names, and short words stay free (AIP-122, AIP-133).
 	newID = regexp.MustCompile(`^[a-z][a-z0-9-]{2,61}[a-z0-9]$`)
+	// shortID is newID without the lower bound, and UUIDs besides.
+	shortID = regexp.MustCompile(`^([a-z]([a-z0-9-]{0,61}[a-z0-9])?|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 	// anyID is what a name may hold at all: generated ids (UUIDs) and bdev names too.
 	anyID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$`)
 )
@@ -53,4 +55,12 @@ func CheckNewID(field, id string) error {
 		return nil
 	}
 	return errdefs.InvalidField(field, "%q must have 4 to 63 characters of a-z, 0-9 and '-', start with a letter and not end with '-'", id)
+}
+
+// CheckShortID is CheckNewID for those who are used to shorter ids and to choosing UUIDs.
+func CheckShortID(field, id string) error {
+	if shortID.MatchString(id) {
+		return nil
+	}
+	return errdefs.InvalidField(field, "%q must have 1 to 63 characters of a-z, 0-9 and '-', start with a letter and not end with '-', or be a UUID", id)
 }

@@ -46,6 +46,18 @@ func TestCheckNewID(t *testing.T) {
 	}
 }
 
+func TestCheckShortID(t *testing.T) {
+	for id, ok := range map[string]bool{
+		"a": true, "a1": true, "vol-1": true, strings.Repeat("a", 63): true, "1b4e28ba-2fa1-11d2-883f-b9a761bde3fb": true,
+		"": false, "1": false, "-": false, "a-": false, "A": false, "a/b": false, strings.Repeat("a", 64): false,
+		"1b4e28ba-2fa1-11d2-883f-b9a761bde3f": false,
+	} {
+		if err := resource.CheckShortID("volume_id", id); (err == nil) != ok {
+			t.Errorf("id %q: %v", id, err)
+		}
+	}
+}
+
 func namespaceKind(t testing.TB) *resource.Kind {
 	t.Helper()
 	k, err := resource.Declaration[*pb.NvmeNamespace]{Mutable: []string{"spec.volume_name_ref"}}.Kind()
