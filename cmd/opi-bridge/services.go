@@ -9,6 +9,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/api"
 	"github.com/opi-bridge/opi-bridge/pkg/engine"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
 	"github.com/opi-bridge/opi-bridge/pkg/server"
 	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
 )
@@ -24,8 +25,20 @@ func services(s settings, eng *engine.Engine, lease *tenure, build telemetry.Bui
 	}
 	return func(r grpc.ServiceRegistrar) error {
 		api.RegisterInventory(r, "")
-		return errors.Join(api.Register(r, eng), api.RegisterBridge(r, eng, facts))
+		register := api.Register
+		if s.compat != "" {
+			register = api.RegisterCompat
+		}
+		return errors.Join(register(r, eng), api.RegisterBridge(r, eng, facts))
 	}
+}
+
+// idCheck returns what ids of new resources must pass, nil for the API's own rule.
+func (s *settings) idCheck() func(field, id string) error {
+	if s.compat == "" {
+		return nil
+	}
+	return resource.CheckShortID
 }
 
 // ready returns what /readyz and the health service say.

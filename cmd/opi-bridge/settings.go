@@ -29,6 +29,8 @@ type settings struct {
 
 	keyDir, vfioUserDir, secretKeyFile string
 
+	compat string // whose manners to have, "" for our own
+
 	maxRequestBytes, maxInFlight int
 	maxPerSecond                 float64
 	drainTimeout                 time.Duration
@@ -55,6 +57,7 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.secretKeyFile, "secret-key-file", "", "file with the keys that seal secrets (PSKs, volume keys) for the store, made if it is missing; resources with secrets are refused when empty")
 	f.StringVar(&s.keyDir, "key-dir", "", "directory for the files from which the data plane reads PSKs; it must see it under the same path, as the same user (default keys beside the file of a bolt store, else "+keysOfRedis+")")
 	f.StringVar(&s.vfioUserDir, "vfio-user-dir", "", "directory for the vfio-user sockets of PCIe controllers, one directory each; the data plane must see it under the same path; no PCIe controllers when empty")
+	f.StringVar(&s.compat, "compat", "", "\"opi-spdk-bridge\": names and manners of that bridge, for its clients")
 
 	f.IntVar(&s.maxRequestBytes, "max-request-bytes", server.DefaultRequestBytes, "size of the largest request, bytes")
 	f.IntVar(&s.maxInFlight, "max-in-flight", server.DefaultInFlight, "requests served at the same time")
@@ -103,6 +106,9 @@ func (s *settings) check() error {
 	if s.auditInterval < time.Second {
 		wrong("audit-interval", "%v is less than 1s", s.auditInterval)
 	}
+	if s.compat != "" && s.compat != compatSPDKBridge {
+		wrong("compat", "%q is neither empty nor %s", s.compat, compatSPDKBridge)
+	}
 	if s.maxRequestBytes < 1 {
 		wrong("max-request-bytes", "%d is less than 1", s.maxRequestBytes)
 	}
@@ -131,6 +137,9 @@ func (s *settings) check() error {
 	}
 	return errors.Join(errs...)
 }
+
+// compatSPDKBridge is the value of --compat for clients of opi-spdk-bridge.
+const compatSPDKBridge = "opi-spdk-bridge"
 
 // httpOff is the value of --http-listen that means no HTTP at all.
 const httpOff = "off"

@@ -100,7 +100,8 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	}
 	lease := newTenure(store.Observed(opened, storeCall), s.holder(), log)
 	eng, err := engine.New(engine.Config{
-		Driver: dataPlane, Store: lease, Kinds: all, Sealer: sealer, Log: log, AuditInterval: s.auditInterval,
+		Driver: dataPlane, Store: lease, Kinds: all, Sealer: sealer, Log: log,
+		AuditInterval: s.auditInterval, CheckID: s.idCheck(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())

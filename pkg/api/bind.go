@@ -18,12 +18,22 @@ import (
 // Register registers all OPI storage services with registrar, served by engine. It fails when the
 // API's descriptors are not of the shape that this package knows, which is a mistake of this build.
 func Register(registrar grpc.ServiceRegistrar, engine Engine) error {
+	return register(registrar, engine, nil)
+}
+
+// RegisterCompat is Register for clients of opi-spdk-bridge: names, references and some manners are
+// those of that bridge, beside the API's own. The engine should take ids of a single character.
+func RegisterCompat(registrar grpc.ServiceRegistrar, engine Engine) error {
+	return register(registrar, engine, newCompat(engine))
+}
+
+func register(registrar grpc.ServiceRegistrar, engine Engine, compat *compat) error {
 	kinds := make(map[protoreflect.FullName]*resource.Kind)
 	for _, kind := range engine.Kinds() {
 		kinds[kind.Message().FullName()] = kind
 	}
 	for _, service := range servicesOf(pb.File_opicommon_proto.Package()) {
-		desc, err := bind(service, engine, kinds)
+		desc, err := bind(service, engine, kinds, compat)
 		if err != nil {
 			return err
 		}
@@ -34,7 +44,7 @@ func Register(registrar grpc.ServiceRegistrar, engine Engine) error {
 }
 
 // bind returns what gRPC needs to serve one service.
-func bind(service protoreflect.ServiceDescriptor, engine Engine, kinds map[protoreflect.FullName]*resource.Kind) (*grpc.ServiceDesc, error) {
+func bind(service protoreflect.ServiceDescriptor, engine Engine, kinds map[protoreflect.FullName]*resource.Kind, compat *compat) (*grpc.ServiceDesc, error) {
 	desc := &grpc.ServiceDesc{
 		ServiceName: string(service.FullName()),
 		Metadata:    service.ParentFile().Path(),
@@ -44,7 +54,7 @@ func bind(service protoreflect.ServiceDescriptor, engine Engine, kinds map[proto
 		if err != nil {
 			return nil, fmt.Errorf("binding %s: %w", service.FullName(), err)
 		}
-		h := &handler{method: m, kind: kinds[m.resource], engine: engine}
+		h := &handler{method: m, kind: kinds[m.resource], engine: engine, compat: compat}
 		desc.Methods = append(desc.Methods, grpc.MethodDesc{
 			MethodName: string(m.desc.Name()),
 			Handler:    h.grpc(fmt.Sprintf("/%s/%s", service.FullName(), m.desc.Name())),
@@ -58,6 +68,7 @@ type handler struct {
 	*method
 	kind   *resource.Kind // nil if the engine does not have it
 	engine Engine
+	compat *compat // nil for the API's own words only
 }
 
 // grpc returns the function that gRPC calls for the method of that full name.
@@ -66,6 +77,9 @@ func (h *handler) grpc(fullMethod string) grpc.MethodHandler {
 		msg, ok := req.(proto.Message)
 		if !ok {
 			return nil, errdefs.New(errdefs.Internal, "request of %s is a %T", fullMethod, req)
+		}
+		if h.compat != nil {
+			return h.compat.serve(ctx, h, msg.ProtoReflect())
 		}
 		return h.serve(ctx, msg.ProtoReflect())
 	}

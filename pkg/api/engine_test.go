@@ -43,18 +43,24 @@ func must(t testing.TB, err error) {
 // dial starts the API on an engine with a data plane of its own and returns a connection to it.
 func dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
+	return serve(t, testkit.DataPlane(t), engine.Config{}, api.Register)
+}
+
+// serve starts an API on an engine with that data plane and returns a connection to it.
+func serve(t *testing.T, plane *testkit.DataPlaneProcess, cfg engine.Config, register func(grpc.ServiceRegistrar, api.Engine) error) *grpc.ClientConn {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	plane := testkit.DataPlane(t)
 	records, err := bolt.New(bolt.Config{URL: "bolt://" + filepath.Join(t.TempDir(), "state.db")})
 	must(t, err)
 	driver, err := spdk.New(spdk.Config{Network: "unix", Address: plane.Socket(), Log: log})
 	must(t, err)
 	all, err := kinds.All()
 	must(t, err)
-	eng, err := engine.New(engine.Config{Driver: driver, Store: records, Kinds: all, Log: log})
+	cfg.Driver, cfg.Store, cfg.Kinds, cfg.Log = driver, records, all, log
+	eng, err := engine.New(cfg)
 	must(t, err)
 	server := grpc.NewServer(grpc.UnaryInterceptor(errgrpc.UnaryServer))
-	must(t, api.Register(server, eng))
+	must(t, register(server, eng))
 	must(t, api.RegisterBridge(server, eng, func() api.Facts { return api.Facts{Ready: true, Version: "test", Instance: "here", Durability: "good"} }))
 	api.RegisterInventory(server, "")
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
