@@ -4,6 +4,7 @@ package vhost
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,12 +39,14 @@ func (c *conn) read() (*message, error) {
 		switch {
 		case flags&unix.MSG_CTRUNC != 0 || len(c.fds) > maxFDs:
 			return nil, fmt.Errorf("a message came with more than %d file descriptors", maxFDs)
-		case err != nil && n == 0:
-			return nil, err //nolint:wrapcheck,nolintlint // io.EOF stays as it is
-		case err != nil:
-			return nil, fmt.Errorf("read a message: %w", noEOF(err))
-		case got == 0:
-			return nil, io.EOF
+		case err == nil && got == 0:
+			err = io.EOF
+		}
+		if err != nil && n > 0 {
+			err = noEOF(err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read a message: %w", err)
 		}
 		n += got
 	}
@@ -65,7 +68,7 @@ func (c *conn) read() (*message, error) {
 
 // noEOF keeps an end in the middle of a message from looking like a proper one.
 func noEOF(err error) error {
-	if err == io.EOF { //nolint:errorlint // only the bare value is taken for a proper end
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -217,6 +217,14 @@ func (q *virtqueue) pieces(s *slot, r *ioRequest) []piece {
 // post makes a request available and returns its head.
 func (q *virtqueue) post(r *ioRequest) uint16 {
 	q.g.t.Helper()
+	head := q.place(r)
+	q.expose(head)
+	return head
+}
+
+// place writes a request into memory and returns its head.
+func (q *virtqueue) place(r *ioRequest) uint16 {
+	q.g.t.Helper()
 	head := q.free[0]
 	s := &q.slots[head]
 	list := q.pieces(s, r)
@@ -240,7 +248,6 @@ func (q *virtqueue) post(r *ioRequest) uint16 {
 		q.free = q.free[len(list):]
 	}
 	q.flying[head] = r
-	q.expose(head)
 	return head
 }
 
@@ -293,7 +300,7 @@ func (q *virtqueue) usedIdx() uint16 { return uint16(atomic.LoadUint32(q.word(q.
 // reap takes one answer, waiting for it.
 func (q *virtqueue) reap() (uint16, *ioRequest) {
 	q.g.t.Helper()
-	if !q.await(30 * time.Second) {
+	if !q.await(awaitBound) {
 		q.g.t.Fatalf("queue %d: no answer; used %d, seen %d, available %d", q.index, q.usedIdx(), q.lastUse, q.availIdx)
 	}
 	return q.take()
@@ -359,6 +366,26 @@ func (q *virtqueue) do(r *ioRequest) *ioRequest {
 	q.notify(from)
 	_, got := q.reap()
 	return got
+}
+
+// awaitBound is how long an answer may take.
+const awaitBound = 30 * time.Second
+
+// retake consumes the next answer and leaves its descriptors as they are, for repost.
+func (q *virtqueue) retake() uint16 {
+	e := q.g.at(q.used+4+8*uint64(q.lastUse%q.size), 8)
+	q.lastUse++
+	head := uint16(binary.LittleEndian.Uint32(e))
+	if status := q.g.at(q.slots[head].status, 1)[0]; status != 0 {
+		q.g.t.Fatalf("status %d", status)
+	}
+	return head
+}
+
+// repost makes a request available once more, for another sector.
+func (q *virtqueue) repost(head uint16, sector uint64) {
+	binary.LittleEndian.PutUint64(q.g.at(q.slots[head].head+8, 8), sector)
+	q.expose(head)
 }
 
 func must(t testing.TB, err error) {

@@ -30,7 +30,10 @@ func ranges(sector uint64, sectors, flags uint32) []byte {
 func TestRequests(t *testing.T) {
 	for _, device := range []string{"malloc", "limited", "aio"} {
 		for _, o := range []guestOptions{
-			{}, {indirect: true}, {eventIdx: true, seal: true}, {indirect: true, eventIdx: true, regions: 3, inflight: true},
+			{},
+			{indirect: true},
+			{eventIdx: true, seal: true},
+			{indirect: true, eventIdx: true, regions: 3, inflight: true},
 			{regions: 2, seal: true, inflight: true, size: 16},
 		} {
 			t.Run(fmt.Sprintf("%s %+v", device, o), func(t *testing.T) {

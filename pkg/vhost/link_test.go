@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,4 +190,13 @@ func (l *link) gone() bool {
 			return !errors.As(err, &timeout) || !timeout.Timeout()
 		}
 	}
+}
+
+// ended waits for the back end to end the connection and to log a reason that holds the text.
+func (l *link) ended(w *world, reason string) {
+	l.t.Helper()
+	if !l.gone() {
+		l.t.Fatalf("the back end goes on in spite of: %s", reason)
+	}
+	eventually(l.t, "the log says: "+reason, func() bool { return strings.Contains(w.log.String(), reason) })
 }

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(backendEnv); dir != "" {
 		if err := runBackend(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			os.Exit(1) //nolint:forbidigo // this process is a program
 		}
 		return
 	}

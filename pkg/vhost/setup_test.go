@@ -46,7 +46,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vh")
+	dir, err := os.MkdirTemp("", "vh") //nolint:usetesting // a socket's path must be short
 	must(t, err)
 	w := &world{t: t, registry: bdev.NewRegistry(), dir: dir, log: &logBook{}}
 	w.server, err = vhost.NewServer(vhost.Config{Registry: w.registry, Dir: dir, Log: slog.New(slog.NewTextHandler(w.log, nil))})
@@ -80,6 +80,20 @@ func (w *world) aio(name string, size int64) string {
 	_, err := bdev.CreateAIO(w.registry, bdev.AIOOptions{Name: name, Filename: file, BlockSizeBytes: 512, Fallocate: true})
 	must(w.t, err)
 	return file
+}
+
+// disk makes a disk of 64 MiB that is called what it is.
+func (w *world) disk(kind string) {
+	w.t.Helper()
+	switch kind {
+	case "malloc":
+		w.malloc(kind, 64<<20)
+	case "aio":
+		w.aio(kind, 64<<20)
+	default:
+		_, err := bdev.CreateNull(w.registry, bdev.NullOptions{Name: kind, BlockSizeBytes: 512, Blocks: 64 << 20 / 512})
+		must(w.t, err)
+	}
 }
 
 // controller makes a controller and returns the path of its socket.

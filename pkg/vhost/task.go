@@ -46,9 +46,9 @@ type task struct {
 	block, left uint64
 	// held says that the bdev has limits, which may hold data up for longer than guest memory lasts.
 	held bool
-	// ranges are what is left of a discard.
-	ranges []byte
-	buffer *buffer
+	// ranges are what is left of a discard, a part of rangesCopy, which is made when first used.
+	ranges, rangesCopy []byte
+	buffer             *buffer
 
 	state atomic.Int32
 	err   error
@@ -68,7 +68,7 @@ func (t *task) begin() (status byte, done bool, err error) {
 	}
 	t.status = t.in.cutLast()
 	t.written = 1
-	t.left, t.ranges = 0, t.ranges[:0]
+	t.left, t.ranges = 0, nil
 	op := binary.LittleEndian.Uint32(head[0:])
 	sector := binary.LittleEndian.Uint64(head[8:])
 	if op == typeGetID {
@@ -149,10 +149,10 @@ func (t *task) readRanges() byte {
 	if n == 0 || n%rangeBytes != 0 || n > maxRanges*rangeBytes {
 		return statusIOErr
 	}
-	if t.ranges == nil {
-		t.ranges = make([]byte, 0, maxRanges*rangeBytes)
+	if t.rangesCopy == nil {
+		t.rangesCopy = make([]byte, maxRanges*rangeBytes)
 	}
-	t.ranges = t.ranges[:n]
+	t.ranges = t.rangesCopy[:n]
 	t.out.gather(t.ranges)
 	g := t.backing.desc.Geometry()
 	for r := t.ranges; len(r) > 0; r = r[rangeBytes:] {
@@ -306,7 +306,7 @@ func (t *task) end() {
 		t.backing = nil
 	}
 	t.data, t.status, t.request.Data = nil, nil, nil
-	t.ranges = t.ranges[:0]
+	t.ranges = nil
 	t.chain.reset()
 	t.hold.put()
 	t.hold, t.busy, t.held = nil, false, false

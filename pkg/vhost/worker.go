@@ -3,6 +3,7 @@
 package vhost
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -11,27 +12,6 @@ import (
 
 // pollFor is how long a worker looks for more before it sleeps.
 const pollFor = 20 * time.Microsecond
-
-// guarded runs what touches guest memory. Memory that is not there becomes an error.
-func guarded(f func() error) (err error) {
-	before := debug.SetPanicOnFault(true)
-	defer debug.SetPanicOnFault(before)
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		fault, ok := p.(interface {
-			error
-			Addr() uintptr
-		})
-		if !ok {
-			panic(p)
-		}
-		err = fmt.Errorf("guest memory is gone: %w", fault)
-	}()
-	return f()
-}
 
 // start runs a worker if the front end has said all that it needs.
 func (q *queue) start() {
@@ -49,18 +29,46 @@ func (q *queue) start() {
 	}()
 }
 
-// guarded runs a part of the worker's duty. If that fails while the worker has a request in hand,
-// nobody else will end it.
-func (q *queue) guarded(f func() error) error {
-	err := guarded(f)
-	if err == nil {
-		return nil
-	}
-	if q.current != nil {
-		q.drop(q.current)
-	}
-	return fmt.Errorf("queue %d: %w", q.index, err)
+// guarded runs a part of the worker's duty. Guest memory that is not there becomes an error, and so
+// does a mistake of ours in reading what a driver wrote, which should not cost others their disks. A
+// mistake inside a device is a panic. After an error no request is in the worker's hand.
+func (q *queue) guarded(f func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(before)
+	defer func() {
+		if p := recover(); p != nil {
+			err = q.caught(p)
+		}
+		if err != nil {
+			if q.current != nil { // nobody else will end it
+				q.drop(q.current)
+			}
+			err = fmt.Errorf("queue %d: %w", q.index, err)
+		}
+	}()
+	return f()
 }
+
+// caught turns a panic into an error, if it may be one.
+func (q *queue) caught(p any) error {
+	fault, ok := p.(interface {
+		error
+		Addr() uintptr
+	})
+	if ok {
+		return fmt.Errorf("guest memory is gone: %w", fault)
+	}
+	mistake, ok := p.(runtime.Error)
+	inDevice := q.current != nil && q.current.state.Load() == stateSubmitting
+	if !ok || inDevice {
+		panic(p)
+	}
+	q.session.log.Error("a mistake in reading requests", "queue", q.index, "err", mistake, "stack", string(debug.Stack()))
+	return fmt.Errorf("%w: %w", errMistake, mistake)
+}
+
+// errMistake is in the chain of errors that should not be.
+var errMistake = errors.New("this back end is wrong about what the driver wrote")
 
 // suspend ends the worker. Requests in flight stay there.
 func (q *queue) suspend() {
