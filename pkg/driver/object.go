@@ -298,6 +298,9 @@ type Listener struct {
 	// Secure asks for TLS. All listeners at one address must agree. No data plane tells it of an
 	// observed listener.
 	Secure bool
+
+	// Lacks is observed only: which half of a PCIe endpoint is missing, by drivers that make it of two.
+	Lacks Lack
 }
 
 // ListenerKey returns the key of that listener.
@@ -317,10 +320,13 @@ func (l *Listener) Needs() []Key { return []Key{SubsystemKey(l.Subsystem)} }
 
 // Differences implements [Object].
 func (l *Listener) Differences(observed Object) []string {
-	if _, ok := observed.(*Listener); !ok {
+	o, ok := observed.(*Listener)
+	if !ok {
 		return []string{"type"}
 	}
-	return nil
+	var d differ
+	d.check(string(o.Lacks), o.Lacks == LacksNothing)
+	return d.found
 }
 
 // Namespace is a namespace of a subsystem.

@@ -2,7 +2,10 @@
 
 package driver
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // The virtio object types.
 const (
@@ -25,12 +28,43 @@ type VirtioBlk struct {
 	Bdev string
 	// PCI is where the host sees it. Drivers whose devices do not appear by themselves ignore it.
 	PCI PCIAddress
+
+	// Lacks is observed only: which half of the device is missing, by drivers that make it of two.
+	// While LacksBackEnd, Bdev says nothing.
+	Lacks Lack
+	// Placed is observed only: PCI is where the host really sees it. Most drivers do not tell.
+	Placed bool
 }
+
+// Lack says which half is missing of what a host sees, where what serves it and what appears in the
+// host are made one by one.
+type Lack string
+
+// The lacks.
+const (
+	// LacksNothing: both halves are there.
+	LacksNothing Lack = ""
+	// LacksBackEnd: the host has a device that nothing serves at the moment.
+	LacksBackEnd Lack = "back_end"
+	// LacksHostDevice: it is served, and the host does not see it.
+	LacksHostDevice Lack = "host_device"
+)
 
 // PCIAddress says where on its PCIe ports a card shows a function.
 type PCIAddress struct {
 	// Port, Physical and Virtual are the numbers of port, physical and virtual function.
 	Port, Physical, Virtual int32
+}
+
+// SeatsPerPort is the number of seats of a port: a PCI bus has 32 devices (PCI Local Bus Specification
+// 3.0, section 3.2.2.3.4).
+const SeatsPerPort = 32
+
+// Seat returns the number of the function where all functions stand in one row, from 0: those of a port
+// after those of the ports before it, virtual functions after their physical one as SR-IOV counts
+// them with offset and stride 1. Functions that a port has no room for run on into the next.
+func (a PCIAddress) Seat() int64 {
+	return SeatsPerPort*int64(a.Port) + int64(a.Physical) + int64(a.Virtual)
 }
 
 // VirtioBlkKey returns the key of the device with that name.
@@ -49,12 +83,20 @@ func (b *VirtioBlk) Differences(observed Object) []string {
 		return []string{"type"}
 	}
 	var d differ
-	d.check("bdev", b.Bdev == o.Bdev)
+	d.check("bdev", o.Lacks == LacksBackEnd || b.Bdev == o.Bdev)
+	d.check(string(o.Lacks), o.Lacks == LacksNothing)
+	d.check("pci_address", !o.Placed || b.PCI.Seat() == o.PCI.Seat())
 	return d.found
 }
 
-// Remedy implements [Object].
-func (b *VirtioBlk) Remedy([]string) Remedy { return RemedyReplace }
+// Remedy implements [Object]: a half that is missing can be added. A device that the host sees is not
+// taken away for sitting in the wrong place: the update says what is wrong.
+func (b *VirtioBlk) Remedy(differences []string) Remedy {
+	if slices.Contains(differences, "bdev") || slices.Contains(differences, "type") {
+		return RemedyReplace
+	}
+	return RemedyUpdate
+}
 
 // VirtioScsi is a virtio-scsi controller: with SPDK a vhost-user-scsi controller.
 type VirtioScsi struct {

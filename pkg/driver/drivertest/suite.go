@@ -7,6 +7,7 @@ package drivertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ type DataPlane struct {
 	Freeze, Thaw func()
 	// Dir is a directory in which the data plane can open files.
 	Dir string
+	// Plug connects a VM to the virtio-blk device of that name, and returns when the data plane has taken
+	// notice; unplug disconnects it. Only with Virtio.
+	Plug func(t *testing.T, device string) (unplug func())
 }
 
 // Suite says what is tested.
@@ -36,6 +40,12 @@ type Suite struct {
 	New func(t *testing.T) *DataPlane
 	// Remote says that the data plane can attach remote controllers over TCP.
 	Remote bool
+	// Crypto, Limits, Virtio, TLSKeys, TLS and PCIe say that the data plane has volume keys and crypto
+	// bdevs, limits, virtio devices, pre-shared keys, hosts and listeners that use these, and PCIe
+	// endpoints.
+	Crypto, Limits, Virtio, TLSKeys, TLS, PCIe bool
+	// Only is a test to run alone, "" for all.
+	Only string
 }
 
 // Run runs the whole suite.
@@ -65,6 +75,31 @@ func Run(t *testing.T, s Suite) {
 		tests["NSIDReuse"] = testNSIDReuse
 		tests["PathStats"] = testPathStats
 		tests["WriteCache"] = testWriteCache
+	}
+	for _, more := range []struct {
+		offered bool
+		tests   map[string]func(*testing.T, Suite)
+	}{
+		{s.Crypto, map[string]func(*testing.T, Suite){
+			"Crypto": testCrypto, "CryptoRefusals": testCryptoRefusals, "CryptoReturns": testCryptoReturns,
+		}},
+		{s.Limits, map[string]func(*testing.T, Suite){
+			"Limits": testLimits, "LimitsInUse": testLimitsInUse, "LimitsTogether": testLimitsTogether, "LimitsRefusals": testLimitsRefusals,
+		}},
+		{s.Limits && s.Crypto, map[string]func(*testing.T, Suite){"LimitsBelowCrypto": testLimitsBelowCrypto}},
+		{s.Virtio, map[string]func(*testing.T, Suite){
+			"VirtioBlk": testVirtioBlk, "VirtioScsi": testVirtioScsi, "VirtioRefusals": testVirtioRefusals, "VirtioPlugged": testVirtioPlugged,
+		}},
+		{s.TLSKeys, map[string]func(*testing.T, Suite){"TLSKeys": testTLSKeys}},
+		{s.TLS, map[string]func(*testing.T, Suite){"TLS": testTLS}},
+		{s.PCIe, map[string]func(*testing.T, Suite){"PCIe": testPCIe}},
+	} {
+		if more.offered {
+			maps.Copy(tests, more.tests)
+		}
+	}
+	if s.Only != "" {
+		tests = map[string]func(*testing.T, Suite){s.Only: tests[s.Only]}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

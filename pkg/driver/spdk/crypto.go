@@ -160,11 +160,11 @@ func (d *Driver) createCryptoBdev(ctx context.Context, step *driver.Step, b *dri
 // explainCryptoBdev finds out why SPDK has refused a crypto bdev, of whose name there was seen before.
 func (d *Driver) explainCryptoBdev(ctx context.Context, step *driver.Step, b, there *driver.Bdev, err error) error {
 	const method = "bdev_crypto_create"
+	if there != nil {
+		return d.explainBdev(ctx, step, b, method, err)
+	}
 	switch spdkrpc.Refusal(err).Code {
 	case spdkrpc.CodeExists:
-		if there != nil {
-			return d.explainBdev(ctx, step, b, method, err)
-		}
 		// One that SPDK has remembered comes back with its base, by itself and at its own time. It is
 		// ours, whether or not anybody expected it.
 		there, lookErr := d.awaitBdev(ctx, b.Name)
@@ -213,7 +213,10 @@ func (d *Driver) awaitBdev(ctx context.Context, name string) (*driver.Bdev, erro
 func (d *Driver) deleteCryptoBdev(ctx context.Context, b *driver.Bdev) error {
 	const method = "bdev_crypto_delete"
 	err := spdkrpc.BdevCryptoDelete(ctx, d.client, b.Name)
-	if err = d.missing(ctx, method, b.Name, err); err != nil {
+	switch err = d.missing(ctx, method, b.Name, err); {
+	case errdefs.ClassOf(err) == errdefs.NotFound:
+		return nil
+	case err != nil:
 		return err
 	}
 	for end := time.Now().Add(examineTime); ; {

@@ -118,7 +118,7 @@ func (f keyFiles) lock(how int) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(dir.Fd()), how|syscall.LOCK_NB); err != nil { //nolint:gosec // a file descriptor is small
+	if err := syscall.Flock(int(dir.Fd()), how|syscall.LOCK_NB); err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return func() { _ = dir.Close() }, nil

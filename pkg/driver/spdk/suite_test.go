@@ -5,6 +5,7 @@ package spdk_test
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,13 +20,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestDriver runs the suite on opi-dataplane.
 func TestDriver(t *testing.T) {
 	drivertest.Run(t, drivertest.Suite{
-		Remote: true,
+		Remote: true, Crypto: true, Limits: true, Virtio: true, TLSKeys: true,
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
-			plane := testkit.DataPlane(t)
+			vhostDir := testkit.SocketDir(t)
+			plane := testkit.DataPlane(t, "--vhost-dir", vhostDir, "--crash-like-spdk")
 			return &drivertest.DataPlane{
-				Driver: run(t, plane.Socket()),
-				Kill:   plane.Kill, Start: plane.Start, Freeze: plane.Pause, Thaw: plane.Resume,
+				Driver: start(t, spdk.Config{
+					Network: "unix", Address: plane.Socket(), KeyDir: filepath.Join(t.TempDir(), "keys"),
+					Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+				}),
+				Plug: func(t *testing.T, device string) func() { return plug(t, plane, filepath.Join(vhostDir, device)) },
+				Kill: plane.Kill, Start: plane.Start, Freeze: plane.Pause, Thaw: plane.Resume,
 				Dir: t.TempDir(),
 			}
 		},
