@@ -113,6 +113,13 @@ func TestIOUnderFire(t *testing.T) {
 		}
 	})
 	s.under("the DPU's data plane is killed and started", s.dpu.dataPlane.Restart)
+	s.under("and four times more", func() {
+		for range 4 {
+			s.dpu.whole()
+			still("between deaths")
+			s.dpu.dataPlane.Restart()
+		}
+	})
 	s.under("the DPU's data plane and bridge are killed and started", func() {
 		s.dpu.bridge.Kill()
 		s.dpu.dataPlane.Restart()

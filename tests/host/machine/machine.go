@@ -155,6 +155,9 @@ func (m *Machine) dial(socket string) {
 // Console returns the last of what the kernel printed.
 func (m *Machine) Console() string { return m.process.Output() }
 
+// Kill takes the machine's power away.
+func (m *Machine) Kill() { m.process.Kill() }
+
 // PowerOff makes the machine end in order.
 func (m *Machine) PowerOff() {
 	m.tb.Helper()
