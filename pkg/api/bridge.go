@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/engine"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -17,7 +18,7 @@ import (
 )
 
 // Reporter is what the bridge's own service needs of an engine, besides [Engine]. All methods are
-// safe for concurrent use and answer from memory.
+// safe for concurrent use; those without a context answer from memory.
 type Reporter interface {
 	Engine
 	// Status returns how the engine stands.
@@ -26,6 +27,8 @@ type Reporter interface {
 	Condition(name resource.Name) (engine.Condition, error)
 	// Conditions returns a page of how resources stand, in the order of their names.
 	Conditions(after resource.Name, limit int, notReady bool) (page []engine.Condition, more bool, err error)
+	// Capabilities returns what the data plane can do, asked of it now.
+	Capabilities(ctx context.Context) (driver.Capabilities, error)
 }
 
 // Facts are what a program knows of itself beyond its engine.

@@ -4,6 +4,7 @@ package api_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
@@ -87,6 +88,16 @@ func TestBridgeService(t *testing.T) {
 		}
 		_, err = bridge.GetStats(t.Context(), &bridgev1.GetStatsRequest{Name: "disk-0"})
 		refused(t, "a bare name", err, errdefs.InvalidArgument, "name", "is not the full name")
+	})
+	t.Run("capabilities", func(t *testing.T) {
+		c, err := bridge.GetCapabilities(t.Context(), &bridgev1.GetCapabilitiesRequest{})
+		must(t, err)
+		tcp := c.GetTransports()[0]
+		if c.GetVersion() == "" || tcp.GetTransport() != "TCP" || tcp.GetListen() != bridgev1.Capabilities_READY || tcp.GetAttach() != bridgev1.Capabilities_READY ||
+			!slices.Contains(c.GetFrontends(), bridgev1.Capabilities_NVME) || !slices.Contains(c.GetVolumeKinds(), "malloc") ||
+			c.GetTls() || c.GetTlsReason() == "" {
+			t.Errorf("capabilities are %v", c)
+		}
 	})
 	t.Run("unknown fields", func(t *testing.T) {
 		request := &bridgev1.GetStatusRequest{}

@@ -91,6 +91,120 @@ func (ResourceStatus_State) EnumDescriptor() ([]byte, []int) {
 	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{7, 0}
 }
 
+// A sort of device.
+type Capabilities_Frontend int32
+
+const (
+	// Not used.
+	Capabilities_FRONTEND_UNSPECIFIED Capabilities_Frontend = 0
+	// An NVMe subsystem.
+	Capabilities_NVME Capabilities_Frontend = 1
+	// A virtio-blk device.
+	Capabilities_VIRTIO_BLK Capabilities_Frontend = 2
+	// A virtio-scsi controller.
+	Capabilities_VIRTIO_SCSI Capabilities_Frontend = 3
+)
+
+// Enum value maps for Capabilities_Frontend.
+var (
+	Capabilities_Frontend_name = map[int32]string{
+		0: "FRONTEND_UNSPECIFIED",
+		1: "NVME",
+		2: "VIRTIO_BLK",
+		3: "VIRTIO_SCSI",
+	}
+	Capabilities_Frontend_value = map[string]int32{
+		"FRONTEND_UNSPECIFIED": 0,
+		"NVME":                 1,
+		"VIRTIO_BLK":           2,
+		"VIRTIO_SCSI":          3,
+	}
+)
+
+func (x Capabilities_Frontend) Enum() *Capabilities_Frontend {
+	p := new(Capabilities_Frontend)
+	*p = x
+	return p
+}
+
+func (x Capabilities_Frontend) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Capabilities_Frontend) Descriptor() protoreflect.EnumDescriptor {
+	return file_opi_bridge_v1_bridge_proto_enumTypes[1].Descriptor()
+}
+
+func (Capabilities_Frontend) Type() protoreflect.EnumType {
+	return &file_opi_bridge_v1_bridge_proto_enumTypes[1]
+}
+
+func (x Capabilities_Frontend) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Capabilities_Frontend.Descriptor instead.
+func (Capabilities_Frontend) EnumDescriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9, 0}
+}
+
+// How sure it is that something works.
+type Capabilities_Readiness int32
+
+const (
+	// Not used.
+	Capabilities_READINESS_UNSPECIFIED Capabilities_Readiness = 0
+	// It works, or nothing speaks against it.
+	Capabilities_READY Capabilities_Readiness = 1
+	// The data plane can tell only when it is tried.
+	Capabilities_UNTRIED Capabilities_Readiness = 2
+	// It does not work.
+	Capabilities_MISSING Capabilities_Readiness = 3
+)
+
+// Enum value maps for Capabilities_Readiness.
+var (
+	Capabilities_Readiness_name = map[int32]string{
+		0: "READINESS_UNSPECIFIED",
+		1: "READY",
+		2: "UNTRIED",
+		3: "MISSING",
+	}
+	Capabilities_Readiness_value = map[string]int32{
+		"READINESS_UNSPECIFIED": 0,
+		"READY":                 1,
+		"UNTRIED":               2,
+		"MISSING":               3,
+	}
+)
+
+func (x Capabilities_Readiness) Enum() *Capabilities_Readiness {
+	p := new(Capabilities_Readiness)
+	*p = x
+	return p
+}
+
+func (x Capabilities_Readiness) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Capabilities_Readiness) Descriptor() protoreflect.EnumDescriptor {
+	return file_opi_bridge_v1_bridge_proto_enumTypes[2].Descriptor()
+}
+
+func (Capabilities_Readiness) Type() protoreflect.EnumType {
+	return &file_opi_bridge_v1_bridge_proto_enumTypes[2]
+}
+
+func (x Capabilities_Readiness) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Capabilities_Readiness.Descriptor instead.
+func (Capabilities_Readiness) EnumDescriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9, 1}
+}
+
 // Asks for the counters of one resource.
 type GetStatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -733,6 +847,152 @@ func (x *ResourceStatus) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// Asks what can be done.
+type GetCapabilitiesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCapabilitiesRequest) Reset() {
+	*x = GetCapabilitiesRequest{}
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCapabilitiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCapabilitiesRequest) ProtoMessage() {}
+
+func (x *GetCapabilitiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCapabilitiesRequest.ProtoReflect.Descriptor instead.
+func (*GetCapabilitiesRequest) Descriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
+}
+
+// What a driver and its data plane can do.
+type Capabilities struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the data plane says about its version.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The ways of carrying NVMe to hosts and from storage nodes.
+	Transports []*Capabilities_Transport `protobuf:"bytes,2,rep,name=transports,proto3" json:"transports,omitempty"`
+	// The sorts of device that hosts can be shown.
+	Frontends []Capabilities_Frontend `protobuf:"varint,3,rep,packed,name=frontends,proto3,enum=opi_bridge.v1.Capabilities_Frontend" json:"frontends,omitempty"`
+	// The encryptions of volumes.
+	Ciphers []*Capabilities_Cipher `protobuf:"bytes,4,rep,name=ciphers,proto3" json:"ciphers,omitempty"`
+	// The limits that I/O can have.
+	Limits []*Capabilities_Limit `protobuf:"bytes,5,rep,name=limits,proto3" json:"limits,omitempty"`
+	// The kinds of volume that can be made: "null", "malloc", "aio", "crypto".
+	VolumeKinds []string `protobuf:"bytes,6,rep,name=volume_kinds,json=volumeKinds,proto3" json:"volume_kinds,omitempty"`
+	// Whether NVMe/TCP can be encrypted with pre-shared keys (TLS).
+	Tls bool `protobuf:"varint,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Why not.
+	TlsReason     string `protobuf:"bytes,8,opt,name=tls_reason,json=tlsReason,proto3" json:"tls_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capabilities) Reset() {
+	*x = Capabilities{}
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capabilities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capabilities) ProtoMessage() {}
+
+func (x *Capabilities) ProtoReflect() protoreflect.Message {
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
+func (*Capabilities) Descriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Capabilities) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Capabilities) GetTransports() []*Capabilities_Transport {
+	if x != nil {
+		return x.Transports
+	}
+	return nil
+}
+
+func (x *Capabilities) GetFrontends() []Capabilities_Frontend {
+	if x != nil {
+		return x.Frontends
+	}
+	return nil
+}
+
+func (x *Capabilities) GetCiphers() []*Capabilities_Cipher {
+	if x != nil {
+		return x.Ciphers
+	}
+	return nil
+}
+
+func (x *Capabilities) GetLimits() []*Capabilities_Limit {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Capabilities) GetVolumeKinds() []string {
+	if x != nil {
+		return x.VolumeKinds
+	}
+	return nil
+}
+
+func (x *Capabilities) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *Capabilities) GetTlsReason() string {
+	if x != nil {
+		return x.TlsReason
+	}
+	return ""
+}
+
 // The data plane.
 type Status_DataPlane struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -752,7 +1012,7 @@ type Status_DataPlane struct {
 
 func (x *Status_DataPlane) Reset() {
 	*x = Status_DataPlane{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1024,7 @@ func (x *Status_DataPlane) String() string {
 func (*Status_DataPlane) ProtoMessage() {}
 
 func (x *Status_DataPlane) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1092,7 @@ type Status_Store struct {
 
 func (x *Status_Store) Reset() {
 	*x = Status_Store{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1104,7 @@ func (x *Status_Store) String() string {
 func (*Status_Store) ProtoMessage() {}
 
 func (x *Status_Store) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1161,7 @@ type Status_Lease struct {
 
 func (x *Status_Lease) Reset() {
 	*x = Status_Lease{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1173,7 @@ func (x *Status_Lease) String() string {
 func (*Status_Lease) ProtoMessage() {}
 
 func (x *Status_Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,6 +1201,198 @@ func (x *Status_Lease) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+// A way of carrying NVMe.
+type Capabilities_Transport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "TCP", "RDMA" or "PCIE".
+	Transport string `protobuf:"bytes,1,opt,name=transport,proto3" json:"transport,omitempty"`
+	// Whether hosts can be let in by it.
+	Listen Capabilities_Readiness `protobuf:"varint,2,opt,name=listen,proto3,enum=opi_bridge.v1.Capabilities_Readiness" json:"listen,omitempty"`
+	// Whether storage nodes can be reached by it.
+	Attach Capabilities_Readiness `protobuf:"varint,3,opt,name=attach,proto3,enum=opi_bridge.v1.Capabilities_Readiness" json:"attach,omitempty"`
+	// What is missing.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capabilities_Transport) Reset() {
+	*x = Capabilities_Transport{}
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capabilities_Transport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capabilities_Transport) ProtoMessage() {}
+
+func (x *Capabilities_Transport) ProtoReflect() protoreflect.Message {
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capabilities_Transport.ProtoReflect.Descriptor instead.
+func (*Capabilities_Transport) Descriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9, 0}
+}
+
+func (x *Capabilities_Transport) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *Capabilities_Transport) GetListen() Capabilities_Readiness {
+	if x != nil {
+		return x.Listen
+	}
+	return Capabilities_READINESS_UNSPECIFIED
+}
+
+func (x *Capabilities_Transport) GetAttach() Capabilities_Readiness {
+	if x != nil {
+		return x.Attach
+	}
+	return Capabilities_READINESS_UNSPECIFIED
+}
+
+func (x *Capabilities_Transport) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// An encryption.
+type Capabilities_Cipher struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "AES_XTS".
+	Cipher string `protobuf:"bytes,1,opt,name=cipher,proto3" json:"cipher,omitempty"`
+	// The lengths in bits that one half of the key can have.
+	KeyBits       []int32 `protobuf:"varint,2,rep,packed,name=key_bits,json=keyBits,proto3" json:"key_bits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capabilities_Cipher) Reset() {
+	*x = Capabilities_Cipher{}
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capabilities_Cipher) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capabilities_Cipher) ProtoMessage() {}
+
+func (x *Capabilities_Cipher) ProtoReflect() protoreflect.Message {
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capabilities_Cipher.ProtoReflect.Descriptor instead.
+func (*Capabilities_Cipher) Descriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9, 1}
+}
+
+func (x *Capabilities_Cipher) GetCipher() string {
+	if x != nil {
+		return x.Cipher
+	}
+	return ""
+}
+
+func (x *Capabilities_Cipher) GetKeyBits() []int32 {
+	if x != nil {
+		return x.KeyBits
+	}
+	return nil
+}
+
+// A limit.
+type Capabilities_Limit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The data plane's word for it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What its values count.
+	Unit string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// What its values are multiples of; others are rounded.
+	Step          uint64 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capabilities_Limit) Reset() {
+	*x = Capabilities_Limit{}
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capabilities_Limit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capabilities_Limit) ProtoMessage() {}
+
+func (x *Capabilities_Limit) ProtoReflect() protoreflect.Message {
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capabilities_Limit.ProtoReflect.Descriptor instead.
+func (*Capabilities_Limit) Descriptor() ([]byte, []int) {
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{9, 2}
+}
+
+func (x *Capabilities_Limit) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Capabilities_Limit) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Capabilities_Limit) GetStep() uint64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
 }
 
 var File_opi_bridge_v1_bridge_proto protoreflect.FileDescriptor
@@ -1035,9 +1487,46 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\bUPDATING\x10\x03\x12\f\n" +
 	"\bDELETING\x10\x04\x12\x0e\n" +
 	"\n" +
-	"UNREADABLE\x10\x052\xf5\x03\n" +
+	"UNREADABLE\x10\x05\"\x18\n" +
+	"\x16GetCapabilitiesRequest\"\xe2\x06\n" +
+	"\fCapabilities\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12E\n" +
+	"\n" +
+	"transports\x18\x02 \x03(\v2%.opi_bridge.v1.Capabilities.TransportR\n" +
+	"transports\x12B\n" +
+	"\tfrontends\x18\x03 \x03(\x0e2$.opi_bridge.v1.Capabilities.FrontendR\tfrontends\x12<\n" +
+	"\aciphers\x18\x04 \x03(\v2\".opi_bridge.v1.Capabilities.CipherR\aciphers\x129\n" +
+	"\x06limits\x18\x05 \x03(\v2!.opi_bridge.v1.Capabilities.LimitR\x06limits\x12!\n" +
+	"\fvolume_kinds\x18\x06 \x03(\tR\vvolumeKinds\x12\x10\n" +
+	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1d\n" +
+	"\n" +
+	"tls_reason\x18\b \x01(\tR\ttlsReason\x1a\xbf\x01\n" +
+	"\tTransport\x12\x1c\n" +
+	"\ttransport\x18\x01 \x01(\tR\ttransport\x12=\n" +
+	"\x06listen\x18\x02 \x01(\x0e2%.opi_bridge.v1.Capabilities.ReadinessR\x06listen\x12=\n" +
+	"\x06attach\x18\x03 \x01(\x0e2%.opi_bridge.v1.Capabilities.ReadinessR\x06attach\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x1a;\n" +
+	"\x06Cipher\x12\x16\n" +
+	"\x06cipher\x18\x01 \x01(\tR\x06cipher\x12\x19\n" +
+	"\bkey_bits\x18\x02 \x03(\x05R\akeyBits\x1aC\n" +
+	"\x05Limit\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x04R\x04step\"O\n" +
+	"\bFrontend\x12\x18\n" +
+	"\x14FRONTEND_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04NVME\x10\x01\x12\x0e\n" +
+	"\n" +
+	"VIRTIO_BLK\x10\x02\x12\x0f\n" +
+	"\vVIRTIO_SCSI\x10\x03\"K\n" +
+	"\tReadiness\x12\x19\n" +
+	"\x15READINESS_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05READY\x10\x01\x12\v\n" +
+	"\aUNTRIED\x10\x02\x12\v\n" +
+	"\aMISSING\x10\x032\xf1\x04\n" +
 	"\rBridgeService\x12h\n" +
-	"\bGetStats\x12\x1e.opi_bridge.v1.GetStatsRequest\x1a\x14.opi_bridge.v1.Stats\"&\x82\xd3\xe4\x93\x02 \x12\x1e/opi-bridge/v1/stats/{name=**}\x12b\n" +
+	"\bGetStats\x12\x1e.opi_bridge.v1.GetStatsRequest\x1a\x14.opi_bridge.v1.Stats\"&\x82\xd3\xe4\x93\x02 \x12\x1e/opi-bridge/v1/stats/{name=**}\x12z\n" +
+	"\x0fGetCapabilities\x12%.opi_bridge.v1.GetCapabilitiesRequest\x1a\x1b.opi_bridge.v1.Capabilities\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/opi-bridge/v1/capabilities\x12b\n" +
 	"\tGetStatus\x12\x1f.opi_bridge.v1.GetStatusRequest\x1a\x15.opi_bridge.v1.Status\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/opi-bridge/v1/status\x12\x87\x01\n" +
 	"\x11GetResourceStatus\x12'.opi_bridge.v1.GetResourceStatusRequest\x1a\x1d.opi_bridge.v1.ResourceStatus\"*\x82\xd3\xe4\x93\x02$\x12\"/opi-bridge/v1/resources/{name=**}\x12\x8b\x01\n" +
 	"\x12ListResourceStatus\x12(.opi_bridge.v1.ListResourceStatusRequest\x1a).opi_bridge.v1.ListResourceStatusResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/opi-bridge/v1/resourcesB?Z=github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1;bridgev1b\x06proto3"
@@ -1054,51 +1543,66 @@ func file_opi_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 	return file_opi_bridge_v1_bridge_proto_rawDescData
 }
 
-var file_opi_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_opi_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_opi_bridge_v1_bridge_proto_goTypes = []any{
 	(ResourceStatus_State)(0),          // 0: opi_bridge.v1.ResourceStatus.State
-	(*GetStatsRequest)(nil),            // 1: opi_bridge.v1.GetStatsRequest
-	(*Stats)(nil),                      // 2: opi_bridge.v1.Stats
-	(*GetStatusRequest)(nil),           // 3: opi_bridge.v1.GetStatusRequest
-	(*Status)(nil),                     // 4: opi_bridge.v1.Status
-	(*GetResourceStatusRequest)(nil),   // 5: opi_bridge.v1.GetResourceStatusRequest
-	(*ListResourceStatusRequest)(nil),  // 6: opi_bridge.v1.ListResourceStatusRequest
-	(*ListResourceStatusResponse)(nil), // 7: opi_bridge.v1.ListResourceStatusResponse
-	(*ResourceStatus)(nil),             // 8: opi_bridge.v1.ResourceStatus
-	nil,                                // 9: opi_bridge.v1.Status.ResourcesEntry
-	nil,                                // 10: opi_bridge.v1.Status.DriftRepairedEntry
-	(*Status_DataPlane)(nil),           // 11: opi_bridge.v1.Status.DataPlane
-	(*Status_Store)(nil),               // 12: opi_bridge.v1.Status.Store
-	(*Status_Lease)(nil),               // 13: opi_bridge.v1.Status.Lease
-	(*timestamppb.Timestamp)(nil),      // 14: google.protobuf.Timestamp
+	(Capabilities_Frontend)(0),         // 1: opi_bridge.v1.Capabilities.Frontend
+	(Capabilities_Readiness)(0),        // 2: opi_bridge.v1.Capabilities.Readiness
+	(*GetStatsRequest)(nil),            // 3: opi_bridge.v1.GetStatsRequest
+	(*Stats)(nil),                      // 4: opi_bridge.v1.Stats
+	(*GetStatusRequest)(nil),           // 5: opi_bridge.v1.GetStatusRequest
+	(*Status)(nil),                     // 6: opi_bridge.v1.Status
+	(*GetResourceStatusRequest)(nil),   // 7: opi_bridge.v1.GetResourceStatusRequest
+	(*ListResourceStatusRequest)(nil),  // 8: opi_bridge.v1.ListResourceStatusRequest
+	(*ListResourceStatusResponse)(nil), // 9: opi_bridge.v1.ListResourceStatusResponse
+	(*ResourceStatus)(nil),             // 10: opi_bridge.v1.ResourceStatus
+	(*GetCapabilitiesRequest)(nil),     // 11: opi_bridge.v1.GetCapabilitiesRequest
+	(*Capabilities)(nil),               // 12: opi_bridge.v1.Capabilities
+	nil,                                // 13: opi_bridge.v1.Status.ResourcesEntry
+	nil,                                // 14: opi_bridge.v1.Status.DriftRepairedEntry
+	(*Status_DataPlane)(nil),           // 15: opi_bridge.v1.Status.DataPlane
+	(*Status_Store)(nil),               // 16: opi_bridge.v1.Status.Store
+	(*Status_Lease)(nil),               // 17: opi_bridge.v1.Status.Lease
+	(*Capabilities_Transport)(nil),     // 18: opi_bridge.v1.Capabilities.Transport
+	(*Capabilities_Cipher)(nil),        // 19: opi_bridge.v1.Capabilities.Cipher
+	(*Capabilities_Limit)(nil),         // 20: opi_bridge.v1.Capabilities.Limit
+	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
 }
 var file_opi_bridge_v1_bridge_proto_depIdxs = []int32{
-	14, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
-	11, // 1: opi_bridge.v1.Status.data_plane:type_name -> opi_bridge.v1.Status.DataPlane
-	12, // 2: opi_bridge.v1.Status.store:type_name -> opi_bridge.v1.Status.Store
-	13, // 3: opi_bridge.v1.Status.lease:type_name -> opi_bridge.v1.Status.Lease
-	9,  // 4: opi_bridge.v1.Status.resources:type_name -> opi_bridge.v1.Status.ResourcesEntry
-	10, // 5: opi_bridge.v1.Status.drift_repaired:type_name -> opi_bridge.v1.Status.DriftRepairedEntry
-	8,  // 6: opi_bridge.v1.ListResourceStatusResponse.resources:type_name -> opi_bridge.v1.ResourceStatus
+	21, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
+	15, // 1: opi_bridge.v1.Status.data_plane:type_name -> opi_bridge.v1.Status.DataPlane
+	16, // 2: opi_bridge.v1.Status.store:type_name -> opi_bridge.v1.Status.Store
+	17, // 3: opi_bridge.v1.Status.lease:type_name -> opi_bridge.v1.Status.Lease
+	13, // 4: opi_bridge.v1.Status.resources:type_name -> opi_bridge.v1.Status.ResourcesEntry
+	14, // 5: opi_bridge.v1.Status.drift_repaired:type_name -> opi_bridge.v1.Status.DriftRepairedEntry
+	10, // 6: opi_bridge.v1.ListResourceStatusResponse.resources:type_name -> opi_bridge.v1.ResourceStatus
 	0,  // 7: opi_bridge.v1.ResourceStatus.state:type_name -> opi_bridge.v1.ResourceStatus.State
-	14, // 8: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
-	14, // 9: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
-	14, // 10: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
-	14, // 11: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
-	3,  // 13: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
-	5,  // 14: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
-	6,  // 15: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
-	2,  // 16: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
-	4,  // 17: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
-	8,  // 18: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
-	7,  // 19: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	21, // 8: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
+	21, // 9: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
+	21, // 10: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
+	21, // 11: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
+	18, // 12: opi_bridge.v1.Capabilities.transports:type_name -> opi_bridge.v1.Capabilities.Transport
+	1,  // 13: opi_bridge.v1.Capabilities.frontends:type_name -> opi_bridge.v1.Capabilities.Frontend
+	19, // 14: opi_bridge.v1.Capabilities.ciphers:type_name -> opi_bridge.v1.Capabilities.Cipher
+	20, // 15: opi_bridge.v1.Capabilities.limits:type_name -> opi_bridge.v1.Capabilities.Limit
+	2,  // 16: opi_bridge.v1.Capabilities.Transport.listen:type_name -> opi_bridge.v1.Capabilities.Readiness
+	2,  // 17: opi_bridge.v1.Capabilities.Transport.attach:type_name -> opi_bridge.v1.Capabilities.Readiness
+	3,  // 18: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
+	11, // 19: opi_bridge.v1.BridgeService.GetCapabilities:input_type -> opi_bridge.v1.GetCapabilitiesRequest
+	5,  // 20: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
+	7,  // 21: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
+	8,  // 22: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
+	4,  // 23: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
+	12, // 24: opi_bridge.v1.BridgeService.GetCapabilities:output_type -> opi_bridge.v1.Capabilities
+	6,  // 25: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
+	10, // 26: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
+	9,  // 27: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_opi_bridge_v1_bridge_proto_init() }
@@ -1111,8 +1615,8 @@ func file_opi_bridge_v1_bridge_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_opi_bridge_v1_bridge_proto_rawDesc), len(file_opi_bridge_v1_bridge_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   13,
+			NumEnums:      3,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	BridgeService_GetStats_FullMethodName           = "/opi_bridge.v1.BridgeService/GetStats"
+	BridgeService_GetCapabilities_FullMethodName    = "/opi_bridge.v1.BridgeService/GetCapabilities"
 	BridgeService_GetStatus_FullMethodName          = "/opi_bridge.v1.BridgeService/GetStatus"
 	BridgeService_GetResourceStatus_FullMethodName  = "/opi_bridge.v1.BridgeService/GetResourceStatus"
 	BridgeService_ListResourceStatus_FullMethodName = "/opi_bridge.v1.BridgeService/ListResourceStatus"
@@ -38,6 +39,8 @@ type BridgeServiceClient interface {
 	// over the bdevs or paths that belong to the resource, and begin again at 0 when those are made
 	// again, after a restart of the data plane, say.
 	GetStats(ctx context.Context, in *GetStatsRequest, opts ...grpc.CallOption) (*Stats, error)
+	// Returns what the driver and its data plane can do as they are now. What is not listed is refused.
+	GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*Capabilities, error)
 	// Returns how the bridge and what it needs stand. Answered from memory.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error)
 	// Returns whether a resource is in the data plane as it should be, and if not, why. Answered from
@@ -59,6 +62,16 @@ func (c *bridgeServiceClient) GetStats(ctx context.Context, in *GetStatsRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Stats)
 	err := c.cc.Invoke(ctx, BridgeService_GetStats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *bridgeServiceClient) GetCapabilities(ctx context.Context, in *GetCapabilitiesRequest, opts ...grpc.CallOption) (*Capabilities, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Capabilities)
+	err := c.cc.Invoke(ctx, BridgeService_GetCapabilities_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +119,8 @@ type BridgeServiceServer interface {
 	// over the bdevs or paths that belong to the resource, and begin again at 0 when those are made
 	// again, after a restart of the data plane, say.
 	GetStats(context.Context, *GetStatsRequest) (*Stats, error)
+	// Returns what the driver and its data plane can do as they are now. What is not listed is refused.
+	GetCapabilities(context.Context, *GetCapabilitiesRequest) (*Capabilities, error)
 	// Returns how the bridge and what it needs stand. Answered from memory.
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
 	// Returns whether a resource is in the data plane as it should be, and if not, why. Answered from
@@ -125,6 +140,9 @@ type UnimplementedBridgeServiceServer struct{}
 
 func (UnimplementedBridgeServiceServer) GetStats(context.Context, *GetStatsRequest) (*Stats, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStats not implemented")
+}
+func (UnimplementedBridgeServiceServer) GetCapabilities(context.Context, *GetCapabilitiesRequest) (*Capabilities, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCapabilities not implemented")
 }
 func (UnimplementedBridgeServiceServer) GetStatus(context.Context, *GetStatusRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -170,6 +188,24 @@ func _BridgeService_GetStats_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(BridgeServiceServer).GetStats(ctx, req.(*GetStatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BridgeService_GetCapabilities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCapabilitiesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BridgeServiceServer).GetCapabilities(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BridgeService_GetCapabilities_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BridgeServiceServer).GetCapabilities(ctx, req.(*GetCapabilitiesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -238,6 +274,10 @@ var BridgeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStats",
 			Handler:    _BridgeService_GetStats_Handler,
+		},
+		{
+			MethodName: "GetCapabilities",
+			Handler:    _BridgeService_GetCapabilities_Handler,
 		},
 		{
 			MethodName: "GetStatus",
