@@ -47,6 +47,7 @@ var rooms = []room{
 
 	{"pkg/jsonrpc", wire, "pkg/errdefs", "an envelope; it knows no method"},
 	{"pkg/spdkrpc", wire, "pkg/jsonrpc pkg/errdefs", "SPDK's methods as a client sees them; shares nothing but the envelope with pkg/dataplane, so that both cannot be wrong together"},
+	{"pkg/qmp", wire, "pkg/errdefs", "QEMU's protocol for machines; it knows no device, and whoever plugs need not know lines and ids"},
 	{"pkg/nvme", wire, "", "byte views, used by both ends of a wire; no sockets"},
 
 	{"pkg/bdev", dataPlane, "pkg/errdefs pkg/secret", "a block device does not know who uses it"},
@@ -59,6 +60,7 @@ var rooms = []room{
 	{"pkg/driver", controlPlane, "pkg/errdefs pkg/secret", "what any card can hold; no card by name"},
 	{"pkg/driver/drivertest", controlPlane, "pkg/driver pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
 	{"pkg/driver/spdk", controlPlane, "pkg/driver pkg/spdkrpc pkg/errdefs pkg/secret", "the one driver that speaks SPDK"},
+	{"pkg/driver/kvm", controlPlane, "pkg/driver pkg/qmp pkg/errdefs", "the one driver that speaks to QEMU; it wraps any other and knows no data plane"},
 	{"pkg/resource", controlPlane, "pkg/driver pkg/errdefs pkg/secret", "the vocabulary of desired state is pure"},
 	{"pkg/store", controlPlane, "pkg/resource pkg/errdefs pkg/secret", "records, not what they mean"},
 	{"pkg/store/redis", controlPlane, "pkg/store pkg/resource pkg/tlsconf pkg/errdefs pkg/secret", "one implementation, chosen by the program; Redis may ask for TLS"},

@@ -63,9 +63,10 @@ type Driver struct {
 	cfg    Config
 	client *qmp.Client
 	out    chan driver.Event
-	news   chan driver.EventKind // cap 1 each of two kinds is enough: they are merged
-	locks  locks
-	gone   departures
+	// came and changed, cap 1 each, tell pump of connections to QEMU and of changes in it.
+	came, changed chan struct{}
+	locks         locks
+	departures    departures
 
 	mu      sync.Mutex
 	monitor monitor // guarded by mu
@@ -107,7 +108,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 		*dir = abs
 	}
-	d := &Driver{cfg: cfg, out: make(chan driver.Event), news: make(chan driver.EventKind, 2)}
+	d := &Driver{cfg: cfg, out: make(chan driver.Event), came: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
 	d.monitor.why = errdefs.New(errdefs.Unavailable, "no connection has been tried yet")
 	client, err := qmp.New(qmp.Config{
 		Network: cfg.Network, Address: cfg.Address, Log: cfg.Log,

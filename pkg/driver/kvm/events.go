@@ -12,11 +12,14 @@ import (
 // Events implements [driver.Driver].
 func (d *Driver) Events() <-chan driver.Event { return d.out }
 
-// tell lets the consumer know what has happened in QEMU. It does not block: what does not fit is there
-// already, or will be looked at with it.
+// tell lets the consumer know what has happened in QEMU. It does not block: events of one kind are one.
 func (d *Driver) tell(kind driver.EventKind) {
+	news := d.changed
+	if kind == driver.EventUp {
+		news = d.came
+	}
 	select {
-	case d.news <- kind:
+	case news <- struct{}{}:
 	default:
 	}
 }
@@ -38,12 +41,13 @@ func (d *Driver) pump(ctx context.Context) {
 		select {
 		case event := <-d.cfg.Inner.Events():
 			add(event.Kind)
-		case kind := <-d.news:
-			// Whoever hears that there is a connection counts on the data plane.
-			if kind == driver.EventUp && !d.cfg.Inner.Status().Up {
-				continue
+		case <-d.changed:
+			add(driver.EventChanged)
+		case <-d.came:
+			// Who hears that there is a connection counts on the data plane.
+			if d.cfg.Inner.Status().Up {
+				add(driver.EventUp)
 			}
-			add(kind)
 		case out <- next:
 			pending = pending[1:]
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ package kvm
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // locks is a lock for each device. The zero value is ready.
@@ -38,5 +39,17 @@ func (l *locks) lock(ctx context.Context, id string) (unlock func(), err error) 
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+	}
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, t time.Duration) error {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

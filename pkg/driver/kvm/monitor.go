@@ -7,12 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -100,160 +95,11 @@ func (d *Driver) event(e qmp.Event) {
 	if err := json.Unmarshal(e.Data, &data); err != nil || !ours(data.Device) {
 		return
 	}
-	d.gone.tell(data.Device)
+	d.departures.tell(data.Device)
 	d.tell(driver.EventChanged)
 }
 
 // away is the error of what needs a QEMU that does not answer or is not there.
 func (d *Driver) away(why error) error {
 	return errdefs.Wrap(errdefs.Unavailable, why, "QEMU at %s://%s cannot be reached", d.cfg.Network, d.cfg.Address)
-}
-
-// device is one of our devices in QEMU.
-type device struct {
-	model string
-	bus   string
-	slot  int64
-}
-
-// property of an object, or child, as qom-list tells it.
-type property struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-}
-
-// peripherals is where QEMU keeps the devices that have ids.
-const peripherals = "/machine/peripheral"
-
-// inFlight is how many questions wait for QEMU's answers at a time; it reads no more than eight ahead.
-const inFlight = 8
-
-// devices asks QEMU for our devices. It does not ask for longer than AnswerTime, and not for long when it has
-// not been answered the last time. What fails leaves what was known.
-func (d *Driver) devices(ctx context.Context) (map[string]device, error) {
-	before := d.look()
-	if !before.up {
-		return before.devices, d.away(before.why)
-	}
-	patience := d.cfg.AnswerTime
-	if before.why != nil {
-		patience /= 10
-	}
-	asking, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	found, err := d.ask(asking)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.monitor.connections != before.connections || !d.monitor.up:
-		return d.monitor.devices, d.away(errors.New("the connection has just changed: try again"))
-	case err == nil:
-		d.monitor.devices, d.monitor.why = found, nil
-		return found, nil
-	case ctx.Err() != nil:
-		return d.monitor.devices, errdefs.Wrap(errdefs.ClassOf(err), err, "ask QEMU for its devices")
-	}
-	d.monitor.why = err
-	return d.monitor.devices, d.away(err)
-}
-
-// ask asks QEMU for our devices.
-func (d *Driver) ask(ctx context.Context) (map[string]device, error) {
-	var children []property
-	if err := d.client.Execute(ctx, "qom-list", map[string]any{"path": peripherals}, &children); err != nil {
-		return nil, err
-	}
-	children = slices.DeleteFunc(children, func(p property) bool { return !ours(p.Name) })
-	all := make([]device, len(children))
-	errs := make([]error, len(children))
-	slots := make(chan struct{}, inFlight)
-	var questions sync.WaitGroup
-	for i, child := range children {
-		slots <- struct{}{}
-		questions.Go(func() {
-			all[i], errs[i] = d.askOne(ctx, child)
-			<-slots
-		})
-	}
-	questions.Wait()
-	found := make(map[string]device, len(children))
-	for i, child := range children {
-		switch r := qmp.Refusal(errs[i]); {
-		case r != nil && r.Class == qmp.ClassDeviceNotFound: // it has gone since
-		case errs[i] != nil:
-			return nil, errs[i]
-		default:
-			found[child.Name] = all[i]
-		}
-	}
-	return found, nil
-}
-
-// askOne asks where a device sits.
-func (d *Driver) askOne(ctx context.Context, child property) (device, error) {
-	get := func(name string, value any) error {
-		return d.client.Execute(ctx, "qom-get", map[string]any{"path": peripherals + "/" + child.Name, "property": name}, value)
-	}
-	var (
-		bus      string
-		function int64
-	)
-	if err := errors.Join(get("parent_bus", &bus), get("addr", &function)); err != nil {
-		return device{}, err
-	}
-	model, _ := strings.CutPrefix(child.Type, "child<")
-	// An address has three bits of function below those of the slot.
-	return device{model: strings.TrimSuffix(model, ">"), bus: bus[strings.LastIndexByte(bus, '/')+1:], slot: function >> 3}, nil
-}
-
-// forget takes a device out of what is known to be there.
-func (d *Driver) forget(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.monitor.devices = maps.Clone(d.monitor.devices)
-	delete(d.monitor.devices, id)
-}
-
-// departures tells those who wait that devices may have gone.
-type departures struct {
-	mu      sync.Mutex
-	waiting map[string]chan struct{} // by id, each with room for one; guarded by mu
-}
-
-// await returns a channel that gets a value when something has happened to the device's unplugging.
-// One waits for each device.
-func (g *departures) await(id string) (happened <-chan struct{}, stop func()) {
-	c := make(chan struct{}, 1)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.waiting == nil {
-		g.waiting = map[string]chan struct{}{}
-	}
-	g.waiting[id] = c
-	return c, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		delete(g.waiting, id)
-	}
-}
-
-func (g *departures) tell(id string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	select {
-	case g.waiting[id] <- struct{}{}:
-	default:
-	}
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, t time.Duration) error {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kvm
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+)
+
+// vfioUserSocket is the name of the socket that SPDK makes in an endpoint's directory.
+const vfioUserSocket = "cntrl"
+
+// nvmePart returns a PCIe endpoint's half in QEMU. The data plane has made the socket in a directory
+// named after the function.
+func (d *Driver) nvmePart(l *driver.Listener) (part, error) {
+	s, err := d.seat("spec.pcie_id", *l.PCI)
+	return part{
+		id: prefixNvme + l.Address.Traddr, model: modelNvme,
+		what:   "NVMe controller at PCIe function " + l.Address.Traddr + " of subsystem " + l.Subsystem,
+		socket: filepath.Join(d.cfg.VfioUserDir, l.Address.Traddr, vfioUserSocket), seat: s,
+	}, err
+}
+
+// createNvme makes the endpoint, then the device. A device that was there before its endpoint has lost
+// the connection for good, as vfio-user has none that comes back: it is plugged anew.
+func (d *Driver) createNvme(ctx context.Context, step *driver.Step, l *driver.Listener) error {
+	p, err := d.nvmePart(l)
+	if err != nil {
+		return err
+	}
+	if d.cfg.VfioUserDir == "" {
+		return d.inner(ctx, *step) // the data plane says what is missing
+	}
+	unlock, err := d.locks.lock(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Nothing is made that could not be shown: a guest never waits for an endpoint.
+	if _, _, err := d.device(ctx, p.id); err != nil {
+		return err
+	}
+	if err := d.pluggable(p); err != nil {
+		return err
+	}
+	first := *step
+	first.Adopt = false
+	err = d.inner(ctx, first)
+	made := err == nil
+	if errors.Is(err, errdefs.AlreadyExists) && step.Adopt {
+		err = d.inner(ctx, *step)
+	}
+	if err != nil {
+		return err
+	}
+	err = d.seated(ctx, p, made)
+	if err == nil || !made || errors.Is(err, errdefs.OutcomeUnknown) {
+		return err
+	}
+	return d.rollBack(ctx, l, err)
+}
+
+// deleteNvme unplugs the device, then deletes the endpoint.
+func (d *Driver) deleteNvme(ctx context.Context, l *driver.Listener) error {
+	id := prefixNvme + l.Address.Traddr
+	unlock, err := d.locks.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := d.unplug(ctx, id, "NVMe controller at PCIe function "+l.Address.Traddr); err != nil {
+		return err
+	}
+	return d.release(ctx, l, false)
+}
