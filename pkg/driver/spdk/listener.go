@@ -40,8 +40,8 @@ func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *drive
 	if err := d.ensureTransport(ctx, l.Address.Transport); err != nil {
 		return err
 	}
-	sess, _ := d.now()
-	if err := sess.portals.join(l); err != nil {
+	sess, _ := d.now() // there is one: the transport has been looked for
+	if err := d.agree(ctx, sess.portals, l); err != nil {
 		return err
 	}
 	err := d.addListener(ctx, step, l)
@@ -108,7 +108,7 @@ func (d *Driver) deleteListener(ctx context.Context, l *driver.Listener) error {
 	}
 	err := spdkrpc.NvmfRemoveListener{NQN: l.Subsystem, ListenAddress: listenAddress(l.Address)}.Do(ctx, d.client)
 	if err = d.gone(ctx, l.Subsystem, l.Key(), "nvmf_subsystem_remove_listener", err); err == nil {
-		sess, _ := d.now()
+		sess, _ := d.now() // there is one: it has answered
 		sess.portals.leave(l)
 	}
 	return err

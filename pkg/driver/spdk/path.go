@@ -90,9 +90,12 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 	}
 	switch spdkrpc.Refusal(err).Code {
 	case spdkrpc.CodeIO, spdkrpc.CodeTimedOut:
+		check := "check address, port, subsystem NQN and its list of hosts"
+		if p.TLSKey != "" {
+			check += ", and that the target has the same TLS key for us"
+		}
 		return errdefs.Wrap(errdefs.Unavailable, err,
-			"attach %s: the target cannot be reached there, or does not let us in: check address, port, subsystem NQN and its list of hosts",
-			name(p)).WithInfo(driver.ReasonTargetUnreachable, metadata(method, spdkrpc.Refusal(err)))
+			"attach %s: the target cannot be reached there, or does not let us in: %s", name(p), check).WithInfo(driver.ReasonTargetUnreachable, metadata(method, spdkrpc.Refusal(err)))
 	case spdkrpc.CodeRange:
 		// The controller has more namespaces than SPDK could name in its answer. It is attached.
 		return nil

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
@@ -22,10 +24,14 @@ var tcp = driver.Address{Transport: driver.TransportTCP, Family: driver.FamilyIP
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	p := between(t)
-	d := connected(t, p)
+	d := start(t, spdk.Config{Network: "unix", Address: p.socket, VfioUserDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	testkit.Eventually(t, "connected", func() error { return d.Status().Err })
 	path := &driver.Path{Controller: "c", Address: tcp, SubsystemNQN: someNQN, Multipath: driver.MultipathFailover}
+	secure := *path
+	secure.TLSKey = "key0"
 	rdma := &driver.Listener{Subsystem: someNQN, Address: tcp}
 	rdma.Address.Transport = driver.TransportRDMA
+	pcie := &driver.Listener{Subsystem: someNQN, Address: driver.Address{Transport: driver.TransportPCIe, Traddr: "0.1.0"}}
 	for _, c := range []struct {
 		method, message string
 		code            int
@@ -45,7 +51,11 @@ func TestRefusals(t *testing.T) {
 		{"bdev_nvme_attach_controller", "Numerical result out of range", -34, driver.Create, path, "", ""},
 		{"bdev_nvme_detach_controller", "Connection timed out", -110, driver.Delete, path, errdefs.Unavailable, "c"},
 		{"bdev_nvme_detach_controller", "No such device or address", -6, driver.Delete, path, "", ""},
-		{"nvmf_create_transport", "Failed to create transport.", -32603, driver.Create, rdma, errdefs.FailedPrecondition, "RDMA"},
+		{"nvmf_create_transport", "Failed to create transport.", -32603, driver.Create, rdma, errdefs.FailedPrecondition, "no RDMA device"},
+		{"bdev_nvme_attach_controller", "Required key not available", -126, driver.Create, &secure, errdefs.FailedPrecondition, "key0"},
+		{"bdev_nvme_attach_controller", "No such device", -19, driver.Create, &secure, errdefs.FailedPrecondition, "interchange format"},
+		{"bdev_nvme_attach_controller", "Input/output error", -5, driver.Create, &secure, errdefs.Unavailable, "same TLS key"},
+		{"nvmf_create_transport", "Invalid transport type 'VFIOUSER'", -32602, driver.Create, pcie, errdefs.Unimplemented, "VFIOUSER"},
 		{"nvmf_create_transport", "Invalid transport type 'RDMA'", -32602, driver.Create, rdma, errdefs.Unimplemented, "RDMA"},
 	} {
 		p.refuse(c.method, c.code, c.message)

@@ -4,16 +4,20 @@ package spdk_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 )
 
@@ -23,16 +27,18 @@ var rewrite = flag.Bool("rewrite", false, "write golden files anew") //nolint:go
 // last delete. A reviewer sees here what SPDK is told.
 func TestSent(t *testing.T) {
 	t.Parallel()
-	p := between(t)
-	d := connected(t, p)
+	keys := t.TempDir()
+	p := newProxy(t, testkit.DataPlane(t, "--vhost-dir", testkit.SocketDir(t)).Socket())
+	d := withKeys(t, p.socket, keys)
 	var out bytes.Buffer
 	from := 0
 	port, file := testkit.FreePort(t), t.TempDir()+"/file"
-	hide := strings.NewReplacer(strconv.Itoa(port), "@PORT@", file, "@FILE@")
+	hide := strings.NewReplacer(strconv.Itoa(port), "@PORT@", file, "@FILE@", keys, "@KEYS@", fileOf(p.socket), "@DATAPLANE@")
 	// section writes down what was sent since the last one.
 	section := func(title string) {
 		fmt.Fprintf(&out, "# %s\n", title)
 		all := p.calls("")
+		var lines []string
 		for _, c := range all[from:] {
 			if c.Method == "notify_get_notifications" {
 				continue // by the clock
@@ -41,8 +47,15 @@ func TestSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out.WriteString(hide.Replace(string(line)) + "\n")
+			lines = append(lines, hide.Replace(string(line))+"\n")
 		}
+		// Looks that go out together do so in any order.
+		for i := 1; i < len(lines); i++ {
+			if look := `{"method":"bdev_get_bdevs"`; strings.HasPrefix(lines[i], look) && strings.HasPrefix(lines[i-1], look) {
+				slices.Sort(lines[i-1 : i+1])
+			}
+		}
+		out.WriteString(strings.Join(lines, ""))
 		from = len(all)
 	}
 	// The hello sends several calls at once, in any order.
@@ -93,6 +106,22 @@ func TestSent(t *testing.T) {
 		{Op: driver.Delete, Object: &driver.Host{Subsystem: someNQN, NQN: host}},
 		{Op: driver.Delete, Object: sub},
 		{Op: driver.Delete, Object: &driver.Bdev{Name: "aio0", Kind: driver.BdevAio}},
+		{Op: driver.Create, Object: &driver.CryptoKey{
+			Name: "key0", Cipher: driver.CipherAESXTS, Data: secret.FromString("0123456789abcdef"), Tweak: secret.FromString("fedcba9876543210"),
+		}},
+		{Op: driver.Create, Object: &driver.Bdev{Name: "crypto0", Kind: driver.BdevCrypto, Base: "malloc0", CryptoKey: "key0"}},
+		{Op: driver.Delete, Object: &driver.Bdev{Name: "crypto0", Kind: driver.BdevCrypto}},
+		{Op: driver.Delete, Object: &driver.CryptoKey{Name: "key0"}},
+		{Op: driver.Create, Object: &driver.Limits{Bdev: "malloc0", IOPS: 1000, MiBs: 4, ReadMiBs: 2, WriteMiBs: 3}},
+		{Op: driver.Delete, Object: &driver.Limits{Bdev: "malloc0"}},
+		{Op: driver.Create, Object: &driver.TLSKey{Name: "opi-bridge:psk", PSK: secret.FromString("a key")}},
+		{Op: driver.Delete, Object: &driver.TLSKey{Name: "opi-bridge:psk"}},
+		{Op: driver.Create, Object: &driver.VirtioBlk{Name: "blk0", Bdev: "malloc0"}},
+		{Op: driver.Delete, Object: &driver.VirtioBlk{Name: "blk0"}},
+		{Op: driver.Create, Object: &driver.VirtioScsi{Name: "scsi0"}},
+		{Op: driver.Create, Object: &driver.VirtioScsiTarget{Controller: "scsi0", Slot: 3, Bdev: "malloc0"}},
+		{Op: driver.Delete, Object: &driver.VirtioScsiTarget{Controller: "scsi0", Slot: 3}},
+		{Op: driver.Delete, Object: &driver.VirtioScsi{Name: "scsi0"}},
 		{Op: driver.Delete, Object: &driver.Bdev{Name: "malloc0", Kind: driver.BdevMalloc}},
 		{Op: driver.Delete, Object: null},
 	} {
@@ -115,4 +144,10 @@ func TestSent(t *testing.T) {
 	if out.String() != string(want) {
 		t.Errorf("what is sent has changed; see with -rewrite and git diff:\n%s", out.String())
 	}
+}
+
+// fileOf returns the part of the names of key files that tells which data plane they are for.
+func fileOf(socket string) string {
+	sum := sha256.Sum256([]byte("unix://" + socket))
+	return hex.EncodeToString(sum[:4])
 }
