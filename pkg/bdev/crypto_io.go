@@ -120,7 +120,7 @@ func (io *cryptoIO) work() {
 	}
 	part := io.part()
 	io.stand = Request{Op: OpWrite, Block: r.Block + io.done, Count: io.count(), Data: part, Context: io, Done: cryptoStepped}
-	switch r.Op { //nolint:exhaustive // the others have no part
+	switch r.Op {
 	case OpWrite:
 		io.encrypt(part, io.data(), r.Block+io.done)
 	case OpWriteZeroes:

@@ -187,8 +187,12 @@ func TestCryptoLargeBlocks(t *testing.T) {
 
 func TestXTSKeyRefuses(t *testing.T) {
 	for _, keys := range [][2]string{
-		{data128, data128}, {data128, tweak256}, {data128, ""},
-		{data128[:30], tweak128[:30]}, {data128 + data128[:16], tweak128 + tweak128[:16]}, {"", ""},
+		{data128, data128},
+		{data128, tweak256},
+		{data128, ""},
+		{data128[:30], tweak128[:30]},
+		{data128 + data128[:16], tweak128 + tweak128[:16]},
+		{"", ""},
 	} {
 		_, err := bdev.NewXTSKey(unhex(t, keys[0]), unhex(t, keys[1]))
 		wantErrno(t, err, errdefs.InvalidArgument, syscall.EINVAL)

@@ -94,7 +94,7 @@ type bucket struct {
 
 // set changes the limit, given per second.
 func (b *bucket) set(perSecond uint64) {
-	b.perQuantum = int64(min(perSecond/quantaPerSecond, math.MaxInt32)) //nolint:gosec // bounded: more than 2^31 a millisecond is no limit
+	b.perQuantum = int64(min(perSecond/quantaPerSecond, math.MaxInt32)) // more than 2^31 a millisecond is no limit
 	b.left = b.perQuantum
 }
 

@@ -74,6 +74,9 @@ func inBubble(t *testing.T, test func(t *testing.T, r *bdev.Registry)) {
 	})
 }
 
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // TestLimitsHold counts what gets through in some seconds of virtual time.
 func TestLimitsHold(t *testing.T) {
 	const seconds = 4
@@ -122,7 +125,7 @@ func TestLimitsHold(t *testing.T) {
 				for range tc.writers {
 					user(bdev.OpWrite)
 				}
-				time.Sleep(seconds * time.Second)
+				pass(seconds * time.Second)
 				ops := l.reads.Load() + l.writes.Load()
 				reads, writes := l.readBytes.Load(), l.writeBytes.Load()
 				l.stop.Store(true)
@@ -182,7 +185,7 @@ func TestLimitsChange(t *testing.T) {
 		count := func(what string, want float64) {
 			t.Helper()
 			before := l.reads.Load()
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if got := l.reads.Load() - before; !within(got, want) {
 				t.Errorf("%d requests in a second %s, want %.0f", got, what, want)
 			}
@@ -224,7 +227,7 @@ func TestLimitsIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close() //nolint:errcheck // it never fails
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		began := time.Now()
 		for range 100 {
 			do(t, d, bdev.OpRead, 0, 1, make([]byte, 4096))

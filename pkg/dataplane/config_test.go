@@ -43,13 +43,24 @@ func TestSavedConfigurationCanBeLoaded(t *testing.T) {
 		{"nvmf_subsystem_add_ns", "{" + nqn + `,"namespace":{"bdev_name":"m","nsid":3,"eui64":"0123456789ABCDEF","anagrpid":2}}`},
 		{"nvmf_subsystem_add_ns", "{" + nqn + `,"namespace":{"bdev_name":"rn1"}}`},
 		{"nvmf_subsystem_add_host", "{" + nqn + `,"host":"nqn.2016-06.io.spdk:host1"}`},
+		{"keyring_file_add_key", fmt.Sprintf(`{"name":":k","path":%q}`, file)},
+		{"accel_crypto_key_create", `{"name":"dek","cipher":"AES_XTS",` + halves + `}`},
+		{"bdev_malloc_create", `{"name":"b","block_size":512,"num_blocks":8,"uuid":"44444444-4444-4444-8444-444444444444"}`},
+		{"bdev_crypto_create", `{"name":"c","base_bdev_name":"b","key_name":"dek"}`},
+		{"bdev_set_qos_limit", `{"name":"c","rw_ios_per_sec":1500,"w_mbytes_per_sec":3}`},
+		{"bdev_set_qos_limit", `{"name":"n","r_mbytes_per_sec":1}`},
+		{"vhost_create_blk_controller", `{"ctrlr":"blk","dev_name":"c","readonly":true,"packed_ring":true,"cpumask":"0x3"}`},
+		{"vhost_controller_set_coalescing", `{"ctrlr":"blk","delay_base_us":5,"iops_threshold":1000}`},
+		{"vhost_create_scsi_controller", `{"ctrlr":"scsi"}`},
+		{"vhost_scsi_controller_add_target", `{"ctrlr":"scsi","scsi_target_num":3,"bdev_name":"n"}`},
 	} {
 		first.must(call[0], call[1])
 	}
 
 	_, secondPath := serve(t)
 	second := dial(t, secondPath)
-	for _, subsystem := range []string{`{"name":"bdev"}`, `{"name":"nvmf"}`} {
+	for _, name := range []string{subsystemKeyring, subsystemAccel, subsystemBdev, subsystemNvmf, subsystemVhostBlk, subsystemVhostSCSI} {
+		subsystem := fmt.Sprintf(`{"name":%q}`, name)
 		want := first.must("framework_get_config", subsystem)
 		var entries []struct {
 			Method string          `json:"method"`

@@ -21,7 +21,15 @@ const patience = 30 * time.Second
 // serve runs a data plane until the test ends and returns it with the path of its socket.
 func serve(tb testing.TB) (*Server, string) {
 	tb.Helper()
-	s, err := New(Config{Log: slog.New(slog.DiscardHandler), Kill: func(os.Signal) error { return nil }})
+	return serveAs(tb, func(*Config) {})
+}
+
+// serveAs is serve with a configuration that has been changed.
+func serveAs(tb testing.TB, change func(*Config)) (*Server, string) {
+	tb.Helper()
+	cfg := Config{Log: slog.New(slog.DiscardHandler), Kill: func(os.Signal) error { return nil }, VhostDir: tb.TempDir()}
+	change(&cfg)
+	s, err := New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type createSubsystemParams struct {
 func (p *createSubsystemParams) limits() (dmrsl uint32, wzsl uint8) {
 	dmrsl, wzsl = valueOr(p.DMRSL, defaultDMRSL), valueOr(p.WZSL, defaultWZSL)
 	if p.MaxDiscardSizeKiB != nil {
-		dmrsl = uint32(min(*p.MaxDiscardSizeKiB, math.MaxUint32/2) * 2) //nolint:gosec // bounded
+		dmrsl = uint32(min(*p.MaxDiscardSizeKiB, math.MaxUint32/2) * 2)
 	}
 	if p.MaxWriteZeroesSizeKiB != nil {
 		wzsl = uint8(max(bits.Len64(*p.MaxWriteZeroesSizeKiB>>2), 1) - 1) //nolint:gosec // at most 63

@@ -139,8 +139,12 @@ func (v *vhosts) idleUsers(bdevName string) int {
 	return n
 }
 
-// newController checks what both kinds have in common.
+// newController checks what both kinds have in common. A name is that of a file in the directory of
+// sockets, and does not lead out of it.
 func newController(name, mask string) (*vhostController, syscall.Errno) {
+	if name == "" || strings.Contains(name, "/") {
+		return nil, syscall.EIO
+	}
 	c := &vhostController{name: name, cpumask: defaultCPUMask, iopsThreshold: defaultIOPSThreshold}
 	if mask != "" {
 		cores, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(mask), "0x"), 16, 64)
