@@ -115,6 +115,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		Ready:        ready(eng, lease),
 		Limits:       server.Limits{RequestBytes: s.maxRequestBytes, InFlight: s.maxInFlight, PerSecond: s.maxPerSecond},
 		DrainTimeout: s.drainTimeout,
+		Version:      build.Version,
 		Registry:     registry,
 		Log:          log,
 	}

@@ -35,6 +35,8 @@ type Config struct {
 	// Authorize decides whether a caller may call a method ("/package.Service/Method"); its errors
 	// are of package errdefs. Nil allows everything. Health checks are not asked about.
 	Authorize func(ctx context.Context, caller Caller, method string) error
+	// Version is what /openapi.json gives as its version; empty means "unknown".
+	Version string
 	// Limits bound what callers can take.
 	Limits Limits
 	// DrainTimeout is how long requests under way may take to end when the server ends. Default 10 s.
@@ -72,6 +74,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Limits.InFlight == 0 {
 		cfg.Limits.InFlight = DefaultInFlight
+	}
+	if cfg.Version == "" {
+		cfg.Version = "unknown"
 	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = DefaultDrainTimeout

@@ -25,13 +25,16 @@ const (
 )
 
 // newHTTP returns the server of the HTTP listener, with rest answering what is not its own.
-func (s *Server) newHTTP(rest http.Handler) *http.Server {
+func (s *Server) newHTTP(rest http.Handler) (*http.Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelError),
 	}))
+	if err := s.documentation(mux); err != nil {
+		return nil, err
+	}
 	mux.Handle("/", bounded(s.cfg.Limits, rest))
 	return &http.Server{
 		Handler:           s.recovering(mux),
@@ -41,7 +44,7 @@ func (s *Server) newHTTP(rest http.Handler) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-	}
+	}, nil
 }
 
 // bounded reads the body of a request, no more than limits allow, before next sees it, and lets no

@@ -115,12 +115,14 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	web, err := s.newHTTP(gateway)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serving("gRPC", s.grpc.Serve(s.grpcListener)) })
 	group.Go(func() error { return serving("in-process", s.grpc.Serve(s.pipe)) })
-	var web *http.Server
 	if s.httpListener != nil {
-		web = s.newHTTP(gateway)
 		group.Go(func() error {
 			if s.cfg.TLS != nil {
 				return serving("HTTP", web.ServeTLS(s.httpListener, "", ""))
@@ -159,10 +161,8 @@ func (s *Server) drain(ctx context.Context, web *http.Server, conn *grpc.ClientC
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if web != nil {
-			if err := web.Shutdown(ctx); err != nil {
-				_ = web.Close()
-			}
+		if err := web.Shutdown(ctx); err != nil {
+			_ = web.Close()
 		}
 		_ = conn.Close()
 		s.grpc.GracefulStop()
