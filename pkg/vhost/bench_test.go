@@ -4,6 +4,8 @@ package vhost_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -26,6 +28,36 @@ func BenchmarkRequests(b *testing.B) {
 					b.ReportAllocs()
 					b.ResetTimer()
 					drive(g.queues[0], run.op, run.bytes, depth, b.N)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkSocket drives another back end, the socket of which is in OPI_VHOST_SOCKET (its disk has at
+// least 64 MiB), or ours in a process of its own, on a file. Both then compete with the front end alike.
+func BenchmarkSocket(b *testing.B) {
+	path := os.Getenv("OPI_VHOST_SOCKET")
+	if path == "" {
+		dir := b.TempDir()
+		must(b, os.WriteFile(filepath.Join(dir, "disk"), make([]byte, 64<<20), 0o600))
+		cmd := startBackend(b, dir)
+		defer func() {
+			must(b, cmd.Process.Kill())
+			_ = cmd.Wait()
+		}()
+		path = filepath.Join(dir, "c")
+	}
+	for _, bytes := range []int{4096, 128 << 10} {
+		for _, op := range []uint32{opIn, opOut} {
+			for _, depth := range []int{1, 32, 128} {
+				b.Run(fmt.Sprintf("%dk/type=%d/depth=%d", bytes>>10, op, depth), func(b *testing.B) {
+					g := newGuest(b, guestOptions{size: 256, slotBytes: bytes, indirect: true, eventIdx: true, seal: true, stranger: true})
+					l := g.connect(path)
+					defer func() { must(b, l.sock.Close()) }()
+					b.SetBytes(int64(bytes))
+					b.ResetTimer()
+					drive(g.queues[0], op, bytes, depth, b.N)
 				})
 			}
 		}

@@ -40,7 +40,7 @@ func runBackend(dir string) error {
 }
 
 // startBackend starts a back end in a process of its own.
-func startBackend(t *testing.T, dir string) *exec.Cmd {
+func startBackend(t testing.TB, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), backendEnv+"="+dir)

@@ -76,6 +76,12 @@ func (e *eventfd) signal() {
 	_, _ = unix.Write(e.fd, one[:])
 }
 
+// empty sets the counter to zero and says whether it was above. Afterwards signal does not wait.
+func (e *eventfd) empty() bool {
+	emptied := e.take(e.fd) == nil
+	return unix.SetNonblock(e.fd, true) == nil && emptied
+}
+
 // close ends waits. Nobody signals any more.
 func (e *eventfd) close() error {
 	if e == nil {

@@ -25,6 +25,7 @@ type guestOptions struct {
 	indirect  bool
 	eventIdx  bool
 	inflight  bool
+	stranger  bool // the back end is not ours and may offer less
 }
 
 // memory is a region of the guest.

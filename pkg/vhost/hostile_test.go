@@ -230,6 +230,27 @@ func TestHostileMessages(t *testing.T) {
 	eventually(t, "the others have gone", func() bool { return len(w.info("c").Sessions) == 1 })
 }
 
+// TestFullCall makes the back end wait in a write to an eventfd, behind its back.
+func TestFullCall(t *testing.T) {
+	w := newWorld(t)
+	w.malloc("d", 1<<20)
+	g := newGuest(t, guestOptions{})
+	l := g.connect(w.controller("c", "d"))
+	q := g.queues[0]
+	q.do(&ioRequest{op: opIn, in: 512}).want(t, ok)
+	full := binary.LittleEndian.AppendUint64(nil, 1<<64-2)
+	var count [8]byte
+	_, _ = unix.Read(q.call, count[:])
+	_, err := unix.Write(q.call, full)
+	must(t, err)
+	must(t, unix.SetNonblock(q.call, false))
+	q.post(&ioRequest{op: opIn, in: 512})
+	q.forceKick()
+	eventually(t, "an answer", func() bool { return q.usedIdx() == 2 })
+	must(t, l.sock.Close())
+	eventually(t, "the session is over", func() bool { return len(w.info("c").Sessions) == 0 })
+}
+
 // TestRingsInWrongPlaces starts queues whose rings are not where they could be.
 func TestRingsInWrongPlaces(t *testing.T) {
 	w := newWorld(t)

@@ -150,7 +150,8 @@ func (t *track) answering(batch []answer, usedIdx uint16) {
 // answered clears the marks of a batch, after the used index of the ring has moved to usedIdx.
 func (t *track) answered(batch []answer, usedIdx uint16) {
 	for i := range batch {
-		atomic.StoreUint64(t.state(batch[i].head), uint64(t.last)<<48)
+		state := t.state(batch[i].head)
+		atomic.StoreUint64(state, atomic.LoadUint64(state)&^0xff)
 	}
 	atomic.StoreUint64(t.word(8), t.header(usedIdx))
 }
@@ -167,12 +168,10 @@ func (t *track) recover(usedIdx uint16) ([]uint16, error) {
 		return nil, fmt.Errorf("inflight memory is of version %d, not %d", version, inflightVersion)
 	}
 	t.last = uint16(header >> 32)
-	if behind := usedIdx - uint16(header>>48); header != 0 && behind != 0 {
-		// The index was published and its marks not cleared yet.
-		if behind > t.size {
-			return nil, fmt.Errorf("inflight memory is %d answers behind a ring of %d", behind, t.size)
-		}
-		for head := t.last; behind > 0; behind-- {
+	behind := usedIdx - uint16(header>>48)
+	if header != 0 && behind <= t.size {
+		// If the ring is ahead, its index was published and the marks were not cleared any more.
+		for head, n := t.last, behind; n > 0; n-- {
 			if head >= t.size {
 				return nil, fmt.Errorf("inflight memory leads to descriptor %d of %d", head, t.size)
 			}
@@ -191,6 +190,9 @@ func (t *track) recover(usedIdx uint16) ([]uint16, error) {
 		if byte(atomic.LoadUint64(state)) == 1 { //nolint:gosec // the lowest byte
 			marks = append(marks, mark{head, atomic.LoadUint64((*uint64)(unsafe.Add(unsafe.Pointer(state), 8)))}) //nolint:gosec // the counter beside it
 		}
+	}
+	if header != 0 && behind > t.size && len(marks) > 0 { // without marks it is a ring that began anew
+		return nil, fmt.Errorf("inflight memory with %d requests is %d answers behind a ring of %d", len(marks), behind, t.size)
 	}
 	slices.SortStableFunc(marks, func(a, b mark) int { return cmp.Compare(a.counter, b.counter) })
 	heads := make([]uint16, len(marks))

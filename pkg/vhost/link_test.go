@@ -107,10 +107,12 @@ func (l *link) negotiate(g *guest) uint64 {
 	l.t.Helper()
 	b, _ := l.ask(1, nil)
 	offered := binary.LittleEndian.Uint64(b)
-	if b, _ := l.ask(15, nil); binary.LittleEndian.Uint64(b)&protocolFeatures != protocolFeatures {
+	b, _ = l.ask(15, nil)
+	protocol := binary.LittleEndian.Uint64(b) & protocolFeatures
+	if protocol != protocolFeatures && !g.o.stranger {
 		l.t.Fatalf("protocol features %x lack some of %x", b, protocolFeatures)
 	}
-	must(l.t, l.raw(16, 1, u64(protocolFeatures)))
+	must(l.t, l.raw(16, 1, u64(protocol)))
 	l.set(3, nil)
 	features := offered &^ (featIndirect | featEventIdx)
 	if g.o.indirect {

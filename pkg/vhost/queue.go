@@ -44,6 +44,8 @@ type queue struct {
 	// current is the request that the worker has in hand, and reaped are those it will take up next,
 	// linked like done.
 	current, reaped *task
+	// misses counts how often in a row the worker looked for more in vain, and then its sleeps.
+	misses int
 	// buffered is the number of bytes of buffers in use.
 	buffered int
 	// flying is the number of requests that have not been answered. The worker changes it.

@@ -113,6 +113,27 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
+// TestRingBeginsAnew starts rings from zero with the marks of their life before, as after a reboot.
+func TestRingBeginsAnew(t *testing.T) {
+	w := newWorld(t)
+	w.malloc("d", 1<<20)
+	path := w.controller("c", "d")
+	g := newGuest(t, guestOptions{inflight: true})
+	l := g.connect(path)
+	q := g.queues[0]
+	for range 200 {
+		q.do(&ioRequest{op: opIn, in: 512}).want(t, ok)
+	}
+	l.ask(11, u32s(0, 0))
+	clear(g.at(q.avail, 6+2*int(q.size)))
+	clear(g.at(q.used, 6+8*int(q.size)))
+	q.availIdx, q.lastUse = 0, 0
+	q.start(l, 0)
+	for range 200 {
+		q.do(&ioRequest{op: opIn, in: 512}).want(t, ok)
+	}
+}
+
 // TestHostileInflight hands over marks that cannot be right.
 func TestHostileInflight(t *testing.T) {
 	w := newWorld(t)
@@ -123,7 +144,10 @@ func TestHostileInflight(t *testing.T) {
 		spoil  func(words []byte)
 	}{
 		{"is of version 7", func(b []byte) { b[8] = 7 }},
-		{"200 answers behind", func(b []byte) { binary.LittleEndian.PutUint16(b[14:], 1<<16-200) }},
+		{"1 requests is 200 answers behind", func(b []byte) {
+			b[16] = 1
+			binary.LittleEndian.PutUint16(b[14:], 1<<16-200)
+		}},
 		{"leads to descriptor 1000", func(b []byte) {
 			binary.LittleEndian.PutUint16(b[12:], 1000)
 			b[14] = 0xff

@@ -10,8 +10,17 @@ import (
 	"time"
 )
 
-// pollFor is how long a worker looks for more before it sleeps.
-const pollFor = 20 * time.Microsecond
+// A worker looks for more for pollFor before it sleeps. After it found nothing missesAllowed times in
+// a row it sleeps at once, sleepsBetweenTries times: a driver that takes longer would only lose the
+// core that both of them need.
+const (
+	pollFor            = 20 * time.Microsecond
+	missesAllowed      = 4
+	sleepsBetweenTries = 256
+)
+
+// exitsWithin is how long a worker takes to exit at most, unless something keeps it.
+const exitsWithin = 500 * time.Millisecond
 
 // start runs a worker if the front end has said all that it needs.
 func (q *queue) start() {
@@ -77,9 +86,31 @@ func (q *queue) suspend() {
 	}
 	q.stopping.Store(true)
 	close(q.quit)
-	<-q.exited
+	q.awaitExit()
 	q.quit = nil
 	q.running.Store(false)
+}
+
+// awaitExit waits for the worker. A front end that has made its eventfd a waiting one and has filled
+// its counter keeps the worker in a write: to empty the counter frees it. In case that the front end
+// is an honest one, and only the device slow, the interrupt is made up for.
+func (q *queue) awaitExit() {
+	timer := time.NewTimer(exitsWithin)
+	defer timer.Stop()
+	for emptied := false; ; {
+		select {
+		case <-q.exited:
+			if emptied {
+				q.call.signal()
+			}
+			return
+		case <-timer.C:
+			if q.call != nil {
+				emptied = q.call.empty() || emptied
+			}
+			timer.Reset(exitsWithin)
+		}
+	}
 }
 
 // drain suspends, answers all requests in flight, and lets go of the guest's memory.
@@ -159,13 +190,21 @@ func (q *queue) work() error {
 	return nil
 }
 
-// poll looks for something to do for a short time.
+// poll looks for something to do for a short time, if that has paid off lately.
 func (q *queue) poll() bool {
+	if q.misses >= missesAllowed {
+		if q.misses++; q.misses < missesAllowed+sleepsBetweenTries {
+			return false
+		}
+		q.misses = missesAllowed - 1
+	}
 	for began := time.Now(); time.Since(began) < pollFor && !q.stopping.Load(); runtime.Gosched() {
 		if q.busy() {
+			q.misses = 0
 			return true
 		}
 	}
+	q.misses++
 	return false
 }
 
