@@ -5,6 +5,7 @@ package host_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,8 @@ const (
 	diskNQN    = "nqn.2024-01.io.example.dpu:disks"
 	allowedNQN = "nqn.2024-01.io.example:host-1"
 	otherNQN   = "nqn.2024-01.io.example:host-2"
+	// discoveryNQN is that of every discovery service (NVMe Base Specification 2.0, section 3.1.2.3).
+	discoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
 )
 
 // TestNVMeHosts has two guests and one subsystem that only the first may use.
@@ -63,6 +66,13 @@ func TestNVMeHosts(t *testing.T) {
 		log := other.Shell("dmesg | grep -i nvme")
 		if !strings.Contains(log, "allow") {
 			t.Errorf("the kernel was not told why: %s", log)
+		}
+	})
+	t.Run("discovery", func(t *testing.T) {
+		dpu.must(other.Connect(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,keep_alive_tmo=5",
+			machine.HostAddress, port, discoveryNQN, otherNQN)))
+		if got := strings.Fields(other.Shell("cd /sys/class/nvme/nvme*; cat cntrltype state; echo 1 > delete_controller")); !slices.Equal(got, []string{"discovery", "live"}) {
+			t.Errorf("the discovery controller is %q", got)
 		}
 	})
 	t.Run("changes", func(t *testing.T) { changes(t, dpu, allowed, file, first, subsystem) })
@@ -165,4 +175,16 @@ func changes(t *testing.T, dpu *node, m *machine.Machine, file string, first *pb
 	find(t, m, "the first disk still", isFirst)
 	dpu.namespace("disks", "second", second.GetSpec())
 	find(t, m, "the second disk again", isSecond)
+
+	larger, err := volumes.CreateNullVolume(t.Context(), &pb.CreateNullVolumeRequest{
+		NullVolumeId: "larger", NullVolume: &pb.NullVolume{BlockSize: 4096, BlocksCount: 40 * mib / 4096},
+	})
+	dpu.must(err)
+	second.Spec.VolumeNameRef = larger.GetName()
+	_, err = dpu.front.UpdateNvmeNamespace(t.Context(), &pb.UpdateNvmeNamespaceRequest{
+		NvmeNamespace: second, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"spec.volume_name_ref"}},
+	})
+	dpu.must(err)
+	d = find(t, m, "the second disk with another volume", func(d guest.Disk) bool { return isSecond(d) && d.SizeBytes == 40*mib })
+	same(t, d, second, subsystem)
 }
