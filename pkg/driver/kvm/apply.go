@@ -141,7 +141,7 @@ func (d *Driver) apply(ctx context.Context, step *driver.Step) error {
 		case driver.Create:
 			return d.createBlk(ctx, step, o)
 		case driver.Update:
-			return d.updateBlk(ctx, o)
+			return d.updateBlk(ctx, step, o)
 		case driver.Delete:
 			return d.deleteBlk(ctx, o)
 		}

@@ -49,7 +49,7 @@ func (d *Driver) createBlk(ctx context.Context, step *driver.Step, b *driver.Vir
 	}
 	defer unlock()
 	if !step.Adopt {
-		if err := d.vacant(ctx, p); err != nil {
+		if err := d.vacant(ctx, b.Key(), p); err != nil {
 			return err
 		}
 	}
@@ -67,14 +67,14 @@ func (d *Driver) createBlk(ctx context.Context, step *driver.Step, b *driver.Vir
 }
 
 // vacant says why a device cannot be made from nothing.
-func (d *Driver) vacant(ctx context.Context, p part) error {
+func (d *Driver) vacant(ctx context.Context, key driver.Key, p part) error {
 	v, there, err := d.device(ctx, p.id)
 	switch {
 	case err != nil:
 		return err
 	case there:
-		return errdefs.New(errdefs.AlreadyExists, "QEMU has a device %s already (%s in %s): unplug it, or use another name",
-			p.id, v.model, seat{v.bus, v.slot})
+		return errdefs.New(errdefs.AlreadyExists, "%s exists already: QEMU has the device %s (%s in %s)",
+			key, p.id, v.model, seat{v.bus, v.slot})
 	}
 	return d.pluggable(p)
 }
@@ -132,8 +132,11 @@ func (d *Driver) release(ctx context.Context, o driver.Object, patience bool) er
 	}
 }
 
-// updateBlk adds the half that is missing.
-func (d *Driver) updateBlk(ctx context.Context, b *driver.VirtioBlk) error {
+// updateBlk adds the half that is missing. What else is to be changed is the data plane's to say.
+func (d *Driver) updateBlk(ctx context.Context, step *driver.Step, b *driver.VirtioBlk) error {
+	if from, ok := step.From.(*driver.VirtioBlk); ok && from.Lacks != driver.LacksBackEnd && from.Bdev != b.Bdev {
+		return d.inner(ctx, *step)
+	}
 	return d.createBlk(ctx, &driver.Step{Op: driver.Create, Object: b, Adopt: true}, b)
 }
 
