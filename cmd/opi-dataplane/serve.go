@@ -68,6 +68,9 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
+	if info, err := os.Stat(settings.vhostDir); err != nil || !info.IsDir() {
+		log.Warn("no vhost controller can be made: --vhost-dir is not a directory", "dir", settings.vhostDir)
+	}
 	server, err := dataplane.New(dataplane.Config{
 		Log: log, Level: level, Version: version(),
 		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK,
@@ -80,7 +83,7 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 		},
 	})
 	if errors.Is(err, errdefs.InvalidArgument) {
-		return usageError{err}
+		return usageError{fmt.Errorf("--spdk-version: %w", err)}
 	}
 	if err != nil {
 		return fmt.Errorf("set up the data plane: %w", err)

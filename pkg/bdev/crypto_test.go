@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 
@@ -169,6 +170,47 @@ func TestCryptoConforms(t *testing.T) {
 			}})
 		})
 	}
+}
+
+// TestCryptoConformsOnAIO runs the suite on a base that ends requests on goroutines of its own, and looks
+// whether what was written is there for the next crypto bdev with the key.
+func TestCryptoConformsOnAIO(t *testing.T) {
+	key := xtsKey(t, data128, tweak128)
+	registries, paths := map[bdev.Device]*bdev.Registry{}, map[bdev.Device]string{}
+	open := func(t *testing.T, path string) bdev.Device {
+		r := newRegistry(t)
+		cryptos := bdev.NewCryptos(r)
+		if err := cryptos.Create(bdev.CryptoOptions{Name: "c", Base: "a", Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bdev.CreateAIO(r, bdev.AIOOptions{Name: "a", Filename: path, BlockSizeBytes: 512, Fallocate: true}); err != nil {
+			t.Fatal(err)
+		}
+		d := openDesc(t, r, "c")
+		registries[d], paths[d] = r, path
+		return d
+	}
+	bdevtest.Run(t, bdevtest.Config{
+		Scrambles: true,
+		Open:      func(t *testing.T) bdev.Device { return open(t, sizedFile(t, 4096*512)) },
+		Resize: func(t *testing.T, d bdev.Device, blocks uint64) {
+			if err := os.Truncate(paths[d], int64(d.Geometry().Blocks+blocks)*512); err != nil {
+				t.Fatal(err)
+			}
+			if err := bdev.RescanAIO(t.Context(), registries[d], "a"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Reopen: func(t *testing.T, d bdev.Device) bdev.Device {
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := registries[d].Unregister(t.Context(), "a", bdev.ModuleAIO); err != nil {
+				t.Fatal(err)
+			}
+			return open(t, paths[d])
+		},
+	})
 }
 
 // TestCryptoLargeBlocks has blocks larger than what is encrypted at once.
