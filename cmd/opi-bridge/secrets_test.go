@@ -47,7 +47,7 @@ func TestSecretKeyFileIsMadeOnceAndKept(t *testing.T) {
 	if info, err := os.Stat(s.secretKeyFile); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if err := os.Chmod(s.secretKeyFile, 0o644); err != nil { //nolint:gosec // what must be refused
+	if err := os.Chmod(s.secretKeyFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.sealer(); !errors.Is(err, secret.ErrPermissions) {

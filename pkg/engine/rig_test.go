@@ -21,6 +21,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 	"github.com/opi-bridge/opi-bridge/pkg/store"
 	"github.com/opi-bridge/opi-bridge/pkg/store/bolt"
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
@@ -35,6 +36,10 @@ type rig struct {
 	dbURL     string
 	kinds     map[string]*resource.Kind
 	faults    *faults
+	// sealer, keyDir and log may be set before start.
+	sealer *secret.Sealer
+	keyDir string
+	log    *slog.Logger
 
 	eng    *engine.Engine
 	driver *spdk.Driver
@@ -42,10 +47,17 @@ type rig struct {
 	stop   func()
 }
 
+// stopped returns a rig of which nothing runs yet.
+func stopped(t *testing.T) *rig {
+	t.Helper()
+	return &rig{t: t, dbURL: "bolt://" + filepath.Join(t.TempDir(), "state.db"), kinds: map[string]*resource.Kind{}}
+}
+
 // newRig starts everything. Faults may be nil.
 func newRig(t *testing.T, f *faults) *rig {
 	t.Helper()
-	r := &rig{t: t, dbURL: "bolt://" + filepath.Join(t.TempDir(), "state.db"), faults: f, kinds: map[string]*resource.Kind{}}
+	r := stopped(t)
+	r.faults = f
 	r.dataPlane = testkit.DataPlane(t)
 	r.start()
 	t.Cleanup(func() { r.stop() })
@@ -55,13 +67,16 @@ func newRig(t *testing.T, f *faults) *rig {
 // start starts driver and engine, as a new process of the bridge would.
 func (r *rig) start() {
 	r.t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	log := r.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	var err error
 	if r.store, err = bolt.New(bolt.Config{URL: r.dbURL}); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.driver, err = spdk.New(spdk.Config{
-		Network: "unix", Address: r.dataPlane.Socket(), Log: log, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond,
+		Network: "unix", Address: r.dataPlane.Socket(), KeyDir: r.keyDir, Log: log, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond,
 	}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -72,7 +87,7 @@ func (r *rig) start() {
 	for _, k := range all {
 		r.kinds[k.Plural()] = k
 	}
-	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Log: log}
+	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log}
 	if r.faults != nil {
 		cfg.Driver = faultyDriver{r.driver, r.faults}
 		cfg.Store = faultyStore{r.store, r.faults}

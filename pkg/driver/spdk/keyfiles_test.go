@@ -72,7 +72,7 @@ func TestKeyFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := files(t, dir)
-	if len(names) != 1 || strings.Contains(names[0], "c0") || !strings.HasPrefix(names[0], "opi-bridge-psk-") {
+	if len(names) != 1 || strings.Contains(names[0], "path") || !strings.HasPrefix(names[0], "opi-bridge-psk-") {
 		t.Fatalf("files %v", names)
 	}
 	path := filepath.Join(dir, names[0])
