@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -275,7 +274,7 @@ type Info struct {
 
 // Info returns a snapshot. Safe for concurrent use.
 func (c *Controller) Info() Info {
-	i := Info{Name: c.name, Socket: filepath.Clean(c.path), ReadOnly: c.readOnly, Sessions: []SessionInfo{}}
+	i := Info{Name: c.name, Socket: c.path, ReadOnly: c.readOnly, Sessions: []SessionInfo{}}
 	if c.device() != nil {
 		i.Bdev = c.bdevName
 	}

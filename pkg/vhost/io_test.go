@@ -173,3 +173,70 @@ func hammer(t *testing.T, q *virtqueue, first uint64, count, depth int) {
 		}
 	}
 }
+
+// TestLargeRequests moves more than a buffer holds, in and out of memory that needs buffers.
+func TestLargeRequests(t *testing.T) {
+	for _, o := range []guestOptions{{}, {seal: true}} {
+		w := newWorld(t)
+		w.aio("d", 16<<20)
+		o.slotBytes, o.size, o.indirect = 2<<20, 16, true
+		g := newGuest(t, o)
+		g.connect(w.controller("c", "d"))
+		q := g.queues[0]
+		const size = 1536<<10 + 512
+		for _, split := range []int{0, 128 << 10, 100 << 10} {
+			data := pattern(size, byte(split>>10))
+			q.do(&ioRequest{op: opOut, sector: 3, out: data, split: split}).want(t, ok)
+			if r := q.do(&ioRequest{op: opIn, sector: 3, in: size, split: split}).want(t, ok); !bytes.Equal(r.data, data) {
+				t.Errorf("split into %d: not what was written", split)
+			}
+		}
+	}
+}
+
+// TestBuffersAreBounded posts more than buffers may hold: the rest waits in the ring.
+func TestBuffersAreBounded(t *testing.T) {
+	w := newWorld(t)
+	disk := w.gated("d")
+	g := newGuest(t, guestOptions{size: 256, slotBytes: 512 << 10, indirect: true, eventIdx: true, inflight: true})
+	g.connect(w.controller("c", "d"))
+	q := g.queues[0]
+	const requests, bound = 200, 128 // of 512 KiB each: 64 MiB
+	for range requests {
+		q.post(&ioRequest{op: opIn, in: 512 << 10})
+	}
+	q.forceKick()
+	eventually(t, "as many at the device as there are buffers", func() bool { return disk.waiting() == bound })
+	if s := w.info("c").Sessions[0]; s.InFlight != bound {
+		t.Errorf("%d requests in flight, want %d", s.InFlight, bound)
+	}
+	disk.open()
+	for range requests {
+		_, r := q.reap()
+		r.want(t, ok)
+	}
+}
+
+// TestBlocksOf4KiB has a device whose blocks are larger than sectors.
+func TestBlocksOf4KiB(t *testing.T) {
+	w := newWorld(t)
+	_, err := bdev.CreateMalloc(w.registry, bdev.MallocOptions{Name: "d", BlockSizeBytes: 4096, Blocks: 256})
+	must(t, err)
+	g := newGuest(t, guestOptions{})
+	l := g.connect(w.controller("c", "d"))
+	if c := l.config(); binary.LittleEndian.Uint64(c) != 2048 || binary.LittleEndian.Uint32(c[20:]) != 4096 || binary.LittleEndian.Uint32(c[44:]) != 8 {
+		t.Errorf("config space %x", c)
+	}
+	q := g.queues[0]
+	data := pattern(8192, 9)
+	for _, split := range []int{0, 512, 5000} {
+		q.do(&ioRequest{op: opOut, sector: 8, out: data, split: split}).want(t, ok)
+		if r := q.do(&ioRequest{op: opIn, sector: 8, in: 8192, split: split}).want(t, ok); !bytes.Equal(r.data, data) {
+			t.Error("not what was written")
+		}
+	}
+	q.do(&ioRequest{op: opIn, sector: 1, in: 4096}).want(t, ioErr)
+	q.do(&ioRequest{op: opIn, sector: 8, in: 512}).want(t, ioErr)
+	q.do(&ioRequest{op: opDiscard, out: ranges(8, 4, 0)}).want(t, ioErr)
+	q.do(&ioRequest{op: opDiscard, out: ranges(8, 8, 0)}).want(t, ok)
+}

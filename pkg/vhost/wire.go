@@ -90,9 +90,9 @@ const (
 	// maxPayloadBytes is far above the largest message that is understood, a memory table.
 	maxPayloadBytes = 4096
 	// maxFDs is above the number of descriptors which any message has.
-	maxFDs = 16
-	// maxTableRegions is the number of regions in a memory table, as the protocol has it.
-	maxTableRegions = 8
+	maxFDs = 32
+	// maxTableRegions is the number of regions in a memory table. QEMU sends at most 8.
+	maxTableRegions = 32
 	// maxMemSlots is the number of regions that may be added one by one.
 	maxMemSlots = 256
 	// maxQueues is the number of queues: kick and call messages have eight bits for the index.
