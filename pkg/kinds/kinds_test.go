@@ -274,8 +274,20 @@ func TestPCIeDoesNotTakeFabricsFields(t *testing.T) {
 	byName := all(t)
 	path := valid()["nvmePath"]
 	set(t, path.msg, "trtype", "2")
-	if err := check(byName["nvmePath"], path.name, path.msg); len(errdefs.Fields(err)) != 2 || errdefs.Fields(err)[0].Field != "fabrics" {
+	set(t, path.msg, "traddr", "0000:01:00.0")
+	if err := check(byName["nvmePath"], path.name, path.msg); len(errdefs.Fields(err)) != 1 || errdefs.Fields(err)[0].Field != "fabrics" {
 		t.Errorf("a PCIe path with fabrics fields: %v", errdefs.Fields(err))
+	}
+	for traddr, ok := range map[string]bool{"0000:01:00.0": true, "0000:AB:1f.7": true, "01:00.0": false, "0000:01:20.0": false, "0000:01:00.8": false, "": false} {
+		m := &pb.NvmePath{Trtype: pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE, Traddr: traddr}
+		if err := check(byName["nvmePath"], path.name, m); (err == nil) != ok {
+			t.Errorf("a PCIe path to %q: %v", traddr, err)
+		}
+	}
+	local := &pb.NvmePath{Trtype: pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE, Traddr: "0000:AB:1f.7"}
+	objects, err := byName["nvmePath"].Objects(&resource.Record{Name: path.name}, local, newShelf())
+	if err != nil || objects[0].Key() != driver.PathKey("node-1", driver.Address{Transport: driver.TransportPCIe, Traddr: "0000:ab:1f.7"}, "") {
+		t.Errorf("a PCIe path is %+v, %v", objects, err)
 	}
 	ctrl := valid()["nvmeController"]
 	set(t, ctrl.msg, "spec.trtype", "2")

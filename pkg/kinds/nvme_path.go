@@ -3,6 +3,7 @@
 package kinds
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,15 +49,19 @@ func nvmePath() resource.Declaration[*pb.NvmePath] {
 	}
 }
 
+// pciFunction is a PCIe address in full: domain, bus, device and function.
+var pciFunction = regexp.MustCompile(`^[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[01][0-9A-Fa-f]\.[0-7]$`)
+
 func checkPath(m *pb.NvmePath, v *resource.Violations) {
 	f := m.GetFabrics()
 	if m.GetTrtype() == pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE {
 		v.Check(f == nil, "fabrics", "must not be set for a PCIe path")
-		v.Check(false, "trtype", "PCIe paths are not supported yet: use NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA")
+		v.Check(pciFunction.MatchString(m.GetTraddr()), "traddr",
+			"%q must be the PCIe address of an NVMe device on the data plane's machine, such as 0000:01:00.0", m.GetTraddr())
 		return
 	}
 	v.Check(fabricsTransport(m.GetTrtype()) != "", "trtype",
-		"%s must be NVME_TRANSPORT_TYPE_TCP or NVME_TRANSPORT_TYPE_RDMA", m.GetTrtype())
+		"%s must be NVME_TRANSPORT_TYPE_TCP, NVME_TRANSPORT_TYPE_RDMA or NVME_TRANSPORT_TYPE_PCIE", m.GetTrtype())
 	if f == nil {
 		v.Check(false, "fabrics", "must be set for a fabrics path")
 		return
@@ -82,14 +87,18 @@ func checkPath(m *pb.NvmePath, v *resource.Violations) {
 
 func pathObject(controller string, options *pb.NvmeRemoteController, m *pb.NvmePath) *driver.Path {
 	f := m.GetFabrics()
-	return &driver.Path{
-		Controller: controller,
-		Address: driver.Address{
+	address := driver.Address{Transport: driver.TransportPCIe, Traddr: strings.ToLower(m.GetTraddr())}
+	if f != nil {
+		address = driver.Address{
 			Transport: fabricsTransport(m.GetTrtype()),
 			Family:    family(f.GetAdrfam()),
 			Traddr:    m.GetTraddr(),
 			Trsvcid:   strconv.FormatInt(f.GetTrsvcid(), 10),
-		}.Canonical(),
+		}.Canonical()
+	}
+	return &driver.Path{
+		Controller:   controller,
+		Address:      address,
 		SubsystemNQN: f.GetSubnqn(),
 		HostNQN:      f.GetHostnqn(),
 		SourceTraddr: f.GetSourceTraddr(),

@@ -186,6 +186,7 @@ func table() map[string]kindCase {
 				return namespaceOf("nvmeRemoteControllers/node-1/nvmeRemoteNamespaces/node-1n1")
 			},
 			fields: map[string]fieldCase{
+				// 2 is PCIe, which the address and the fabrics fields do not fit.
 				"trtype": {value: is(4), bad: []any{0, 1, 2, 5}, effect: shows(func(o map[driver.Key]driver.Object) bool { return bdev(o, "node-1n1").Kind == driver.BdevNvme })},
 				"traddr": {value: is("127.0.0.1"), bad: []any{"", "storage.example", "::1", "0.0.0.0"}, effect: shows(func(o map[driver.Key]driver.Object) bool { return bdev(o, "node-1n2").Blocks == 8192 })},
 				"fabrics.trsvcid": {
