@@ -26,6 +26,7 @@ type settings struct {
 
 	spdk, store, instance string
 	auditInterval         time.Duration
+	host                  driverSettings
 
 	keyDir, vfioUserDir, secretKeyFile string
 
@@ -53,6 +54,8 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.store, "store", "redis://127.0.0.1:6379/0", "where records are kept: redis://host:port/db or bolt:///path")
 	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
 	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
+
+	s.host.define(f)
 
 	f.StringVar(&s.secretKeyFile, "secret-key-file", "", "file with the keys that seal secrets (PSKs, volume keys) for the store, made if it is missing; resources with secrets are refused when empty")
 	f.StringVar(&s.keyDir, "key-dir", "", "directory for the files from which the data plane reads PSKs; it must see it under the same path, as the same user (default keys beside the file of a bolt store, else "+keysOfRedis+")")
@@ -97,6 +100,7 @@ func (s *settings) check() error {
 	if _, _, err := spdkAddress(s.spdk); err != nil {
 		wrong("spdk", "%w", err)
 	}
+	s.host.check(wrong)
 	if err := checkStore(s.store); err != nil {
 		wrong("store", "%w", err)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 	"github.com/opi-bridge/opi-bridge/pkg/engine"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/server"
@@ -72,13 +71,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		return nil, err
 	}
 
-	network, address, err := spdkAddress(s.spdk)
-	if err != nil {
-		return nil, err
-	}
-	dataPlane, err := spdk.New(spdk.Config{
-		Network: network, Address: address, KeyDir: s.keyDirectory(), VfioUserDir: s.vfioUserDir, Log: log, ObserveCall: dataPlaneCall,
-	})
+	dataPlane, err := s.newDriver(log, dataPlaneCall)
 	if err != nil {
 		return nil, err
 	}
