@@ -81,8 +81,8 @@ func (s *safe) hides(secrets [][]byte, errs ...error) {
 	s.mu.Lock()
 	log := bytes.Clone(s.out.Bytes())
 	s.mu.Unlock()
-	if len(log) == 0 || !bytes.Contains(file, []byte("v1:")) {
-		s.t.Error("the log is empty, or the store's file does not hold what is sealed either")
+	if len(log) == 0 {
+		s.t.Error("the log is empty")
 	}
 	for _, one := range secrets {
 		if form := shows(file, one); form != "" {
@@ -96,6 +96,15 @@ func (s *safe) hides(secrets [][]byte, errs ...error) {
 				s.t.Errorf("an error holds a secret as %s: %v", form, err)
 			}
 		}
+	}
+}
+
+// keeps checks that what is sealed is in the store, so that what hides looks through is the right file.
+func (s *safe) keeps() {
+	s.t.Helper()
+	file, err := os.ReadFile(strings.TrimPrefix(s.dbURL, "bolt://"))
+	if err != nil || !bytes.Contains(file, []byte("v1:")) {
+		s.t.Errorf("the store's file holds nothing that is sealed: %v", err)
 	}
 }
 
@@ -187,13 +196,13 @@ func TestEncryptedVolumeOutlivesRestarts(t *testing.T) {
 			t.Errorf("after a restart of %s: %v, or the key is in the answer", step.what, err)
 		}
 		s.hides(append(secrets, other), errs...)
+		s.keeps()
 	}
 	raw, err := os.ReadFile(disk)
 	if err != nil || bytes.Equal(raw, make([]byte, bytesOfDisk)) {
 		t.Fatalf("nothing was written to the disk: %v", err)
 	}
 
-	// Without the key that seals them the secrets cannot be opened, and nobody pretends.
 	for _, name := range []string{"nvmeNamespaces nvmeSubsystems/web-1/nvmeNamespaces/ns-1", "encryptedVolumes encryptedVolumes/secret-1", "aioVolumes aioVolumes/disk-1"} {
 		collection, full, _ := strings.Cut(name, " ")
 		if err := s.remove(collection, full); err != nil {
@@ -247,6 +256,7 @@ func TestPSKOutlivesRestarts(t *testing.T) {
 			return nil
 		})
 		s.hides(secrets)
+		s.keeps()
 	}
 	if err := s.remove("nvmeRemoteControllers", "nvmeRemoteControllers/remote-1"); err != nil {
 		t.Error(err)
