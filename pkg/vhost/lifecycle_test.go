@@ -333,4 +333,8 @@ func TestCloseAnswersFirst(t *testing.T) {
 	}
 	_, r := q.reap()
 	r.want(t, ok)
+	must(t, w.server.Close(t.Context()))
+	if left := w.server.Controllers(); len(left) > 0 {
+		t.Errorf("after close there are %+v", left)
+	}
 }

@@ -173,7 +173,8 @@ func (s *Server) Delete(ctx context.Context, name string) error {
 }
 
 // Close removes all controllers, without waiting for front ends to go: their sessions answer what is
-// in flight and end. If ctx ends before requests at a bdev do, Close returns DeadlineExceeded.
+// in flight and end. If ctx ends before requests at a bdev do, Close returns DeadlineExceeded, and may
+// be called again to wait for them.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -191,8 +192,12 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	wait.Wait()
 	s.mu.Lock()
-	clear(s.controllers)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	for i, c := range controllers {
+		if errs[i] == nil {
+			delete(s.controllers, c.name)
+		}
+	}
 	return errors.Join(errs...)
 }
 
