@@ -25,6 +25,9 @@ type Status struct {
 	// NotReady lists what is not as wanted, by name; at most 100 of NotReadyCount.
 	NotReady      []Problem
 	NotReadyCount int
+	// Behind is since when the data plane has not been as wanted somewhere: the oldest of all problems,
+	// zero when there are none.
+	Behind time.Time
 	// Drift counts, by type of object, what was changed behind the engine's back and repaired.
 	Drift map[driver.Type]uint64
 }
@@ -54,6 +57,11 @@ func (e *Engine) Status() Status {
 		Resources:     maps.Clone(e.index.states),
 		NotReadyCount: len(e.index.dirty) + len(e.index.unreadable),
 		Drift:         maps.Clone(e.drift),
+	}
+	for name := range e.index.dirty {
+		if since := e.index.entries[name].since; !since.IsZero() && (s.Behind.IsZero() || since.Before(s.Behind)) {
+			s.Behind = since
+		}
 	}
 	for name, err := range e.index.unreadable {
 		s.NotReady = append(s.NotReady, Problem{Name: name, Err: err})
