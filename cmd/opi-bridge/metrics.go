@@ -30,8 +30,9 @@ func calls(registry prometheus.Registerer, name, help, label string) (func(what 
 
 // statusCollector shows the engine's status as metrics, read at each scrape.
 type statusCollector struct {
-	status                                     func() engine.Status
-	up, settled, resources, notReady, repaired *prometheus.Desc
+	status                                          func() engine.Status
+	now                                             func() time.Time
+	up, settled, resources, notReady, lag, repaired *prometheus.Desc
 }
 
 func newStatusCollector(status func() engine.Status) *statusCollector {
@@ -40,17 +41,19 @@ func newStatusCollector(status func() engine.Status) *statusCollector {
 	}
 	return &statusCollector{
 		status:    status,
+		now:       time.Now,
 		up:        describe("data_plane_up", "1 while there is a connection to the data plane."),
 		settled:   describe("data_plane_settled", "1 when the data plane has been given back everything since it was last connected."),
 		resources: describe("resources", "Resources by state.", "state"),
 		notReady:  describe("resources_not_ready", "Resources that are not in the data plane as they should be."),
+		lag:       describe("reconcile_lag_seconds", "For how long some resource has not been in the data plane as it should be; 0 when all are."),
 		repaired:  describe("drift_repaired_total", "Objects that were changed behind the bridge's back and repaired, by type.", "type"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.settled, c.resources, c.notReady, c.repaired} {
+	for _, d := range []*prometheus.Desc{c.up, c.settled, c.resources, c.notReady, c.lag, c.repaired} {
 		ch <- d
 	}
 }
@@ -64,6 +67,11 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.up, number(s.DataPlane.Up))
 	gauge(c.settled, number(s.Settled))
 	gauge(c.notReady, float64(s.NotReadyCount))
+	behind := 0.0
+	if !s.Behind.IsZero() {
+		behind = max(0, c.now().Sub(s.Behind).Seconds())
+	}
+	gauge(c.lag, behind)
 	for state, n := range s.Resources {
 		gauge(c.resources, float64(n), string(state))
 	}

@@ -30,6 +30,8 @@ type settings struct {
 
 	keyDir, vfioUserDir, secretKeyFile string
 
+	metricsLimit int
+
 	compat string // whose manners to have, "" for our own
 
 	maxRequestBytes, maxInFlight int
@@ -60,6 +62,7 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.secretKeyFile, "secret-key-file", "", "file with the keys that seal secrets (PSKs, volume keys) for the store, made if it is missing; resources with secrets are refused when empty")
 	f.StringVar(&s.keyDir, "key-dir", "", "directory for the files from which the data plane reads PSKs; it must see it under the same path, as the same user (default keys beside the file of a bolt store, else "+keysOfRedis+")")
 	f.StringVar(&s.vfioUserDir, "vfio-user-dir", "", "directory for the vfio-user sockets of PCIe controllers, one directory each; the data plane must see it under the same path; no PCIe controllers when empty")
+	f.IntVar(&s.metricsLimit, "metrics-limit", 1000, "volumes, and paths, whose counters /metrics shows at most; 0 for none")
 	f.StringVar(&s.compat, "compat", "", "\"opi-spdk-bridge\": names and manners of that bridge, for its clients")
 
 	f.IntVar(&s.maxRequestBytes, "max-request-bytes", server.DefaultRequestBytes, "size of the largest request, bytes")
@@ -109,6 +112,9 @@ func (s *settings) check() error {
 	}
 	if s.auditInterval < time.Second {
 		wrong("audit-interval", "%v is less than 1s", s.auditInterval)
+	}
+	if s.metricsLimit < 0 {
+		wrong("metrics-limit", "%d is negative", s.metricsLimit)
 	}
 	if s.compat != "" && s.compat != compatSPDKBridge {
 		wrong("compat", "%q is neither empty nor %s", s.compat, compatSPDKBridge)

@@ -99,7 +99,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())
 	}
-	if err := registry.Register(newStatusCollector(eng.Status)); err != nil {
+	if err := registerCollectors(registry, s, eng, log); err != nil {
 		return nil, errors.Join(err, lease.Close())
 	}
 	cfg := server.Config{
