@@ -25,8 +25,8 @@ type relay struct {
 	mu sync.Mutex
 	// cut says that connections are taken and nothing is carried.
 	cut bool
-	// ends are both ends of all connections.
-	ends []net.Conn
+	// ends are the connections, both ends by the near one.
+	ends map[net.Conn]net.Conn
 	// mended is closed when a wire that is cut may carry again.
 	mended chan struct{}
 }
@@ -38,7 +38,7 @@ func newRelay(t *testing.T, target int) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{listener: l, target: net.JoinHostPort("127.0.0.1", strconv.Itoa(target)), mended: make(chan struct{})}
+	r := &relay{listener: l, target: net.JoinHostPort("127.0.0.1", strconv.Itoa(target)), ends: map[net.Conn]net.Conn{}, mended: make(chan struct{})}
 	close(r.mended)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r.wait.Go(func() { r.accept(ctx) })
@@ -68,7 +68,7 @@ func (r *relay) accept(ctx context.Context) {
 			continue
 		}
 		r.mu.Lock()
-		r.ends = append(r.ends, near, far)
+		r.ends[near] = far
 		r.mu.Unlock()
 		r.wait.Go(func() { r.carry(ctx, near, far) })
 		r.wait.Go(func() { r.carry(ctx, far, near) })
@@ -77,8 +77,14 @@ func (r *relay) accept(ctx context.Context) {
 
 // carry copies until an end is closed, and stands still while the wire is cut.
 func (r *relay) carry(ctx context.Context, from, to net.Conn) {
-	defer from.Close()
-	defer to.Close()
+	defer func() {
+		_ = from.Close()
+		_ = to.Close()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.ends, from) // one of the two
+		delete(r.ends, to)
+	}()
 	buf := make([]byte, 128<<10)
 	for {
 		n, err := from.Read(buf)
@@ -104,6 +110,13 @@ func (r *relay) state() <-chan struct{} {
 	return r.mended
 }
 
+// open is the number of connections.
+func (r *relay) open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ends)
+}
+
 // sever cuts the wire.
 func (r *relay) sever() {
 	r.mu.Lock()
@@ -116,10 +129,11 @@ func (r *relay) sever() {
 func (r *relay) mend() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, end := range r.ends {
-		_ = end.Close()
+	for near, far := range r.ends {
+		_ = near.Close()
+		_ = far.Close()
 	}
-	r.ends = nil
+	clear(r.ends)
 	if r.cut {
 		r.cut = false
 		close(r.mended)
