@@ -5,6 +5,7 @@ package bdev
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,14 @@ const cryptoNamespace = "078e3cf7-f4b4-4545-b2c3-d40045a64ae2"
 // CryptoUUID returns the uuid of a crypto bdev on a base with that uuid, the same as SPDK makes.
 func CryptoUUID(base uuid.UUID) uuid.UUID {
 	return uuid.NewSHA1(uuid.MustParse(cryptoNamespace), base[:])
+}
+
+// cryptoClaim is what crypto bdevs claim their bases as, before their name.
+const cryptoClaim = "crypto bdev "
+
+// CryptoOn returns the name of the crypto bdev on a bdev, and whether there is one.
+func CryptoOn(base *Info) (name string, ok bool) {
+	return strings.CutPrefix(base.ClaimedBy, cryptoClaim)
 }
 
 // CryptoOptions describe a crypto bdev.
@@ -66,7 +75,7 @@ func openCrypto(r *Registry, o CryptoOptions) (*Crypto, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := base.Claim("crypto bdev " + o.Name); err != nil {
+	if err := base.Claim(cryptoClaim + o.Name); err != nil {
 		return nil, errors.Join(err, base.Close())
 	}
 	g := base.Geometry()

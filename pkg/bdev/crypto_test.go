@@ -371,6 +371,40 @@ func TestCryptoGrowsWithItsBase(t *testing.T) {
 	}
 }
 
+// TestCryptoChurn takes the base away under users, again and again, and gives it back.
+func TestCryptoChurn(t *testing.T) {
+	r := newRegistry(t)
+	if err := bdev.NewCryptos(r).Create(bdev.CryptoOptions{Name: "c", Base: "m", Key: xtsKey(t, data128, tweak128)}); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if _, err := bdev.CreateMalloc(r, bdev.MallocOptions{Name: "m", BlockSizeBytes: 512, Blocks: 1024}); err != nil {
+			t.Fatal(err)
+		}
+		var l load
+		var users []*bdev.Desc
+		for i := range 3 {
+			removed := make(chan struct{})
+			d, err := r.Open("c", true, bdev.Events{Removed: func() { close(removed) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			users = append(users, d)
+			l.run(d, []bdev.Op{bdev.OpRead, bdev.OpWrite, bdev.OpCompare}[i], 2, []uint64{1, 512, 64}[i])
+			go func() {
+				<-removed
+				l.stop.Store(true)
+				l.wg.Wait()
+				_ = users[i].Close()
+			}()
+		}
+		if err := r.Unregister(t.Context(), "m", bdev.ModuleMalloc); err != nil {
+			t.Fatal(err)
+		}
+		wantBdevs(t, r)
+	}
+}
+
 // TestCryptoErrors: what fails below fails above.
 func TestCryptoErrors(t *testing.T) {
 	r := newRegistry(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -317,6 +318,32 @@ func TestLimitsDoNotHoldUpRemoval(t *testing.T) {
 			t.Errorf("the removal took %v of virtual time", took)
 		}
 	})
+}
+
+// TestLimitsChurn changes limits all the time while requests come from several sides. All of them end.
+func TestLimitsChurn(t *testing.T) {
+	r := newRegistry(t)
+	malloc(t, r, "m")
+	var l load
+	for range 4 {
+		l.run(openDesc(t, r, "m"), bdev.OpRead, 4, 1)
+		l.run(openDesc(t, r, "m"), bdev.OpWrite, 4, 2)
+	}
+	for i := uint64(0); i < 2000 || l.reads.Load() < 1000 || l.writes.Load() < 1000; i++ {
+		limits := bdev.Limits{IOPS: i % 5 * 1_000_000, ReadBytes: i % 3 * 64 * mib, WriteBytes: i % 7 * 64 * mib}
+		if err := r.SetLimits("m", limits); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+	}
+	if err := r.SetLimits("m", bdev.Limits{IOPS: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	l.stop.Store(true)
+	if err := r.SetLimits("m", bdev.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	l.wg.Wait()
 }
 
 func TestLimitsRefused(t *testing.T) {

@@ -116,7 +116,7 @@ func (r *Registry) adopt(spec Spec) (*Info, error) {
 
 // Unregister removes the bdev of that name, alias or uuid: it tells all openers, waits until they
 // have let go, closes the device and returns its error. It is never refused because the bdev is in
-// use. Until it returns, the name stays taken but is not found any more. A bdev of another module is
+// use. Until they have let go, the name stays taken but is not found any more. A bdev of another module is
 // NotFound (ENODEV), as is one that is already being removed; an empty module fits all.
 //
 // When ctx ends first, Unregister returns its error and the removal goes on: the opener that is last
@@ -167,15 +167,16 @@ func (r *Registry) begin(name string, fits func(*entry) bool) *entry {
 
 // destroy ends the removal of a bdev without descriptors.
 func (r *Registry) destroy(e *entry) {
-	// First, because closing a device that stacks on another may end the removal of that one.
-	r.notes.send(NotifyUnregister, e.spec.Name)
-	e.closeErr = e.spec.Device.Close()
+	// The name goes first, as in SPDK: closing a device that stacks on another may end the removal of
+	// that one, and whoever waited for it may make both anew at once.
 	r.mu.Lock()
 	for _, name := range e.names {
 		delete(r.names, name)
 	}
 	r.order.Remove(e.element)
+	r.notes.send(NotifyUnregister, e.spec.Name)
 	r.mu.Unlock()
+	e.closeErr = e.spec.Device.Close()
 	close(e.gone)
 }
 

@@ -94,8 +94,8 @@ func setQosLimit(_ context.Context, c *call, p *setQosLimitParams) {
 // when a virtual machine is there.
 func (s *Server) inUse(info *bdev.Info) bool {
 	users := info.Openers
-	for _, other := range s.bdevs.List() {
-		if told, ok := other.DriverSpecific.(bdev.CryptoInfo); ok && told.Crypto.BaseBdevName == info.Name && !s.inUse(other) {
+	if name, ok := bdev.CryptoOn(info); ok {
+		if above, err := s.bdevs.Lookup(name); err == nil && !s.inUse(above) {
 			users--
 		}
 	}
