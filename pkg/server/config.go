@@ -23,6 +23,9 @@ type Config struct {
 	// choose. Required. An empty HTTPListen means no HTTP. Anything but a loopback address needs TLS
 	// or Insecure.
 	GRPCListen, HTTPListen string
+	// HealthListen is a further address, host:port, for /healthz and /readyz in plain text and without
+	// details, so that probes need no certificate. Empty means none. Any address will do.
+	HealthListen string
 	// Insecure allows plain text on addresses that others can reach.
 	Insecure bool
 	// TLS is for both listeners; nil means plain text.
@@ -85,6 +88,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	errs := []error{CheckListen("gRPC", cfg.GRPCListen, secured)}
 	if cfg.HTTPListen != "" {
 		errs = append(errs, CheckListen("HTTP", cfg.HTTPListen, secured))
+	}
+	if cfg.HealthListen != "" {
+		errs = append(errs, CheckListen("health", cfg.HealthListen, true))
 	}
 	need := func(ok bool, what string) {
 		if !ok {

@@ -8,6 +8,6 @@
 //	REST  ─ gateway ─ in-process pipe ──┘  limit, authorize ─ services
 //
 // REST requests become gRPC requests on a connection that never leaves the process, so there is one
-// chain of interceptors and no way around it. The HTTP listener also answers /healthz, /readyz and
-// /metrics.
+// chain of interceptors and no way around it. The HTTP listener also answers /healthz, /readyz,
+// /metrics, /openapi.json and /docs. A health listener, if wanted, answers the first two in plain text.
 package server

@@ -28,8 +28,8 @@ type Server struct {
 	grpc     *grpc.Server
 	draining chan struct{}
 
-	grpcListener, httpListener net.Listener
-	pipe                       *pipeListener
+	grpcListener, httpListener, healthListener net.Listener
+	pipe                                       *pipeListener
 }
 
 // New returns a server as cfg says, or everything that is wrong with cfg. It opens nothing.
@@ -73,16 +73,26 @@ func New(cfg Config) (*Server, error) {
 // Listen opens the listeners. Connections made from then on wait until Run.
 func (s *Server) Listen(ctx context.Context) error {
 	var lc net.ListenConfig
-	var err error
-	if s.grpcListener, err = lc.Listen(ctx, "tcp", s.cfg.GRPCListen); err != nil {
-		return fmt.Errorf("gRPC listener: %w", err)
-	}
-	if s.cfg.HTTPListen == "" {
-		return nil
-	}
-	if s.httpListener, err = lc.Listen(ctx, "tcp", s.cfg.HTTPListen); err != nil {
-		_ = s.grpcListener.Close()
-		return fmt.Errorf("HTTP listener: %w", err)
+	var opened []net.Listener
+	for _, l := range []struct {
+		what, address string
+		listener      *net.Listener
+	}{
+		{"gRPC", s.cfg.GRPCListen, &s.grpcListener},
+		{"HTTP", s.cfg.HTTPListen, &s.httpListener},
+		{"health", s.cfg.HealthListen, &s.healthListener},
+	} {
+		if l.address == "" {
+			continue
+		}
+		listener, err := lc.Listen(ctx, "tcp", l.address)
+		if err != nil {
+			for _, other := range opened {
+				_ = other.Close()
+			}
+			return fmt.Errorf("%s listener: %w", l.what, err)
+		}
+		*l.listener, opened = listener, append(opened, listener)
 	}
 	return nil
 }
@@ -91,11 +101,16 @@ func (s *Server) Listen(ctx context.Context) error {
 func (s *Server) GRPCAddr() string { return s.grpcListener.Addr().String() }
 
 // HTTPAddr returns the address that HTTP is served at, "" if it is not. Call it after Listen.
-func (s *Server) HTTPAddr() string {
-	if s.httpListener == nil {
+func (s *Server) HTTPAddr() string { return addressOf(s.httpListener) }
+
+// HealthAddr returns the address of the health listener, "" if there is none. Call it after Listen.
+func (s *Server) HealthAddr() string { return addressOf(s.healthListener) }
+
+func addressOf(listener net.Listener) string {
+	if listener == nil {
 		return ""
 	}
-	return s.httpListener.Addr().String()
+	return listener.Addr().String()
 }
 
 // Run serves until ctx ends, then lets the requests under way end, no longer than the configured
@@ -130,11 +145,15 @@ func (s *Server) Run(ctx context.Context) error {
 			return serving("HTTP", web.Serve(s.httpListener))
 		})
 	}
-	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "listening",
-		slog.String("grpc", s.GRPCAddr()), slog.String("http", s.HTTPAddr()), slog.Bool("tls", s.cfg.TLS != nil))
+	probe := s.newProbe()
+	if s.healthListener != nil {
+		group.Go(func() error { return serving("health", probe.Serve(s.healthListener)) })
+	}
+	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "listening", slog.String("grpc", s.GRPCAddr()), slog.String("http", s.HTTPAddr()),
+		slog.String("health", s.HealthAddr()), slog.Bool("tls", s.cfg.TLS != nil))
 	group.Go(func() error {
 		<-groupCtx.Done()
-		return s.drain(context.WithoutCancel(ctx), web, conn)
+		return s.drain(context.WithoutCancel(ctx), []*http.Server{web, probe}, conn)
 	})
 	return group.Wait()
 }
@@ -153,7 +172,7 @@ func serving(what string, err error) error {
 
 // drain ends everything: new requests are refused, those under way may end, and what has not ended in
 // time is cut off.
-func (s *Server) drain(ctx context.Context, web *http.Server, conn *grpc.ClientConn) error {
+func (s *Server) drain(ctx context.Context, webs []*http.Server, conn *grpc.ClientConn) error {
 	close(s.draining)
 	s.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "draining", slog.Duration("at_most", s.cfg.DrainTimeout))
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
@@ -161,8 +180,10 @@ func (s *Server) drain(ctx context.Context, web *http.Server, conn *grpc.ClientC
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := web.Shutdown(ctx); err != nil {
-			_ = web.Close()
+		for _, web := range webs {
+			if err := web.Shutdown(ctx); err != nil {
+				_ = web.Close()
+			}
 		}
 		_ = conn.Close()
 		s.grpc.GracefulStop()
