@@ -42,9 +42,9 @@ func (d *Driver) alone(ctx context.Context, bdev string, f func() error) error {
 
 // claimant says in words who has a bdev as its exclusive writer, as far as it can be seen.
 func (d *Driver) claimant(ctx context.Context, bdev string) (string, error) {
-	bdevs, err := spdkrpc.GetBdevs(ctx, d.client)
+	bdevs, err := d.allBdevs(ctx, "look who uses bdev "+bdev)
 	if err != nil {
-		return "", plain("bdev_get_bdevs", err, "look who uses bdev %s", bdev)
+		return "", err
 	}
 	if above := standsOn(bdevs, bdev); above != "" {
 		return "crypto bdev " + above, nil

@@ -78,9 +78,9 @@ func (d *Driver) whileUsed(ctx context.Context, bdev string, f func() error) (us
 // top returns the bdev that must be used for a bdev to be used: itself, or the one that stands on it.
 // It returns "" if a namespace uses it already.
 func (d *Driver) top(ctx context.Context, bdev string) (string, error) {
-	bdevs, err := spdkrpc.GetBdevs(ctx, d.client)
+	bdevs, err := d.allBdevs(ctx, "look who uses bdev "+bdev)
 	if err != nil {
-		return "", plain("bdev_get_bdevs", err, "look who uses bdev %s", bdev)
+		return "", err
 	}
 	byName := make(map[string]*spdkrpc.Bdev, len(bdevs))
 	for i := range bdevs {

@@ -94,9 +94,9 @@ func (d *Driver) deleteCryptoKey(ctx context.Context, k *driver.CryptoKey) error
 		return err
 	}
 	defer unlock()
-	bdevs, err := spdkrpc.GetBdevs(ctx, d.client)
+	bdevs, err := d.allBdevs(ctx, "look who uses volume key "+k.Name)
 	if err != nil {
-		return plain("bdev_get_bdevs", err, "look who uses volume key %s", k.Name)
+		return err
 	}
 	for i := range bdevs {
 		if bdevs[i].ProductName == spdkrpc.ProductCrypto && bdevs[i].Crypto().KeyName == k.Name {

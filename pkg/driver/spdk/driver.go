@@ -63,6 +63,8 @@ type Driver struct {
 	leftover *group     // attaches whose callers have given up
 	uses     *keyedLock // what would be refused, or do harm, while something else is done to the same thing
 
+	listing *listing // looks through all bdevs that are shared
+
 	where       string // the data plane's socket
 	vfioUserDir string // absolute, "" for none
 	keys        keyFiles
@@ -95,7 +97,7 @@ func New(cfg Config) (*Driver, error) {
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, max(cfg.MinBackoff, defaultMaxBackoff))
 	d := &Driver{
 		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
-		uses: newKeyedLock(), where: cfg.Network + "://" + cfg.Address,
+		uses: newKeyedLock(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
 	}
 	if err := d.directories(cfg); err != nil {
 		return nil, fmt.Errorf("spdk driver: %w", err)

@@ -68,7 +68,7 @@ func (f keyFiles) write(name string, key secret.Value) (err error) {
 			err = errors.Join(err, os.Remove(tmp.Name()))
 		}
 	}()
-	_, err = tmp.Write(key.Reveal())
+	_, err = tmp.Write(keyText(key))
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
@@ -78,8 +78,12 @@ func (f keyFiles) write(name string, key secret.Value) (err error) {
 // holds says whether the file of that name has exactly this key.
 func (f keyFiles) holds(name string, key secret.Value) bool {
 	have, err := secret.ReadFile(f.path(name))
-	return err == nil && have.Equal(secret.New(bytes.TrimRight(key.Reveal(), "\r\n")))
+	return err == nil && have.Equal(secret.New(keyText(key)))
 }
+
+// keyText returns what is written to a file: the key without white space around it, which not every SPDK
+// passes over.
+func keyText(key secret.Value) []byte { return bytes.TrimSpace(key.Reveal()) }
 
 // there says whether there is a file at a path of ours.
 func (f keyFiles) there(path string) bool {
