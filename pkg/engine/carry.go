@@ -62,7 +62,11 @@ func (e *Engine) conclude(ctx context.Context, en *entry, o outcome) error {
 	switch en.rec.State {
 	case resource.StateCreating, resource.StateUpdating:
 		return e.takeBack(ctx, en, o)
-	case resource.StateReady, resource.StateDeleting:
+	case resource.StateDeleting:
+		// A deletion is not taken back: part of it may be done, and what is gone is gone.
+		e.postpone(en, o.err)
+		return errdefs.Wrap(errdefs.OutcomeUnknown, o.err, "%s is not deleted yet: it will be tried again until it is", en.rec.Name)
+	case resource.StateReady:
 		e.postpone(en, o.err)
 	}
 	return o.err
@@ -105,14 +109,11 @@ func (e *Engine) takeBack(ctx context.Context, en *entry, o outcome) error {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 	if err := e.restore(ctx, en, o); err != nil {
-		// The intent stands; the next pass starts from what is there.
-		e.postpone(en, errors.Join(o.err, err))
-		return errdefs.Wrap(errdefs.OutcomeUnknown, o.err, "%s was refused and could not be undone at once", en.rec.Name)
+		return e.stands(en, o.err, err)
 	}
 	if en.rec.State == resource.StateCreating {
 		if err := e.erase(ctx, en.rec); err != nil {
-			e.postpone(en, errors.Join(o.err, err))
-			return o.err
+			return e.stands(en, o.err, err)
 		}
 		e.mu.Lock()
 		e.index.remove(en.rec.Name)
@@ -123,11 +124,17 @@ func (e *Engine) takeBack(ctx context.Context, en *entry, o outcome) error {
 		r.State, r.Message, r.Prior = resource.StateReady, r.Prior, nil
 	}))
 	if err != nil {
-		e.postpone(en, errors.Join(o.err, err))
-		return o.err
+		return e.stands(en, o.err, err)
 	}
 	e.replaceRecord(en, rec)
 	return o.err
+}
+
+// stands leaves an intent that was refused and could not be taken back: the next pass starts from what
+// is there, and may succeed.
+func (e *Engine) stands(en *entry, refusal, err error) error {
+	e.postpone(en, errors.Join(refusal, err))
+	return errdefs.Wrap(errdefs.OutcomeUnknown, refusal, "%s was refused and could not be undone at once", en.rec.Name)
 }
 
 // restore makes the data plane what it was before the intent. When all that was done is known, exactly

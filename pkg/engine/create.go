@@ -48,6 +48,7 @@ func (e *Engine) create(ctx context.Context, kind *resource.Kind, name resource.
 	if err := e.admitting(ctx); err != nil {
 		return nil, err
 	}
+	e.certain(ctx, name)
 	unlock, err := e.locks.Lock(ctx, name)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ func (e *Engine) Delete(ctx context.Context, kind *resource.Kind, name string, a
 	if err := e.admitting(ctx); err != nil {
 		return err
 	}
+	e.certain(ctx, n)
 	unlock, err := e.locks.Lock(ctx, n)
 	if err != nil {
 		return err

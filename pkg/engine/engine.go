@@ -75,6 +75,7 @@ type Engine struct {
 	// settling is closed, and made anew, when it changes.
 	settledEpoch uint64
 	settling     chan struct{}
+	healed       chan struct{} // closed, and made anew, when entries have come out of limbo
 	drift        map[driver.Type]uint64
 }
 
@@ -99,17 +100,19 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{
+	e := &Engine{
 		cfg:      cfg,
 		registry: registry,
-		locks:    newKeyLock(),
 		wake:     make(chan struct{}, 1),
 		replan:   make(chan struct{}, 1),
 		index:    newIndex(registry),
 		world:    newWorld(),
 		settling: make(chan struct{}),
+		healed:   make(chan struct{}),
 		drift:    map[driver.Type]uint64{},
-	}, nil
+	}
+	e.locks = newKeyLock(e.poke)
+	return e, nil
 }
 
 // Kinds returns the kinds served. The caller leaves the slice as it is.

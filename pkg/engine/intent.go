@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -83,9 +84,9 @@ func (e *Engine) heal(ctx context.Context) error {
 		byName[resource.Name(d.Name)] = d
 	}
 	for name := range e.index.limbo {
-		unlock := e.locks.TryLock(name)
+		unlock := e.locks.TryLock(name, true)
 		if unlock == nil {
-			continue // its mutation is still under way
+			continue // its mutation is about to end
 		}
 		if d, ok := byName[name]; !ok {
 			e.index.remove(name)
@@ -96,7 +97,35 @@ func (e *Engine) heal(ctx context.Context) error {
 		}
 		unlock()
 	}
+	close(e.healed)
+	e.healed = make(chan struct{})
 	return nil
+}
+
+// healWait bounds how long a request waits until it is known what the store holds.
+const healWait = 2 * time.Second
+
+// certain waits a little while it is not known what the store holds under a name.
+func (e *Engine) certain(ctx context.Context, name resource.Name) {
+	timer := time.NewTimer(healWait)
+	defer timer.Stop()
+	for {
+		e.mu.RLock()
+		en, healed := e.index.entries[name], e.healed
+		limbo := en != nil && en.limbo
+		e.mu.RUnlock()
+		if !limbo {
+			return
+		}
+		e.poke()
+		select {
+		case <-healed:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // decode makes an entry of what the store holds. Hold mu.

@@ -12,6 +12,9 @@ import (
 // keyLock is a lock for each resource name, so that what happens to one resource happens in order and
 // what happens to different ones at the same time.
 type keyLock struct {
+	// overdue is called when a name is unlocked that TryLock could not have and must not be forgotten.
+	overdue func()
+
 	mu sync.Mutex
 	// guarded by mu; a name that nobody holds or waits for has no entry.
 	held map[resource.Name]*nameLock
@@ -20,31 +23,51 @@ type keyLock struct {
 type nameLock struct {
 	token chan struct{} // capacity 1; full while the name is locked
 	users int           // holder and waiters, guarded by keyLock.mu
+	owed  bool          // somebody wants to be told when it is unlocked, guarded by keyLock.mu
 }
 
-func newKeyLock() *keyLock { return &keyLock{held: map[resource.Name]*nameLock{}} }
+func newKeyLock(overdue func()) *keyLock {
+	return &keyLock{overdue: overdue, held: map[resource.Name]*nameLock{}}
+}
 
 // Lock waits for the name until ctx ends, and returns how to unlock it.
 func (k *keyLock) Lock(ctx context.Context, name resource.Name) (unlock func(), err error) {
 	l := k.join(name)
 	select {
 	case l.token <- struct{}{}:
-		return func() { <-l.token; k.leave(name, l) }, nil
+		return func() { k.unlock(name, l) }, nil
 	case <-ctx.Done():
 		k.leave(name, l)
 		return nil, ctx.Err()
 	}
 }
 
-// TryLock returns nil instead of waiting.
-func (k *keyLock) TryLock(name resource.Name) (unlock func()) {
+// TryLock returns nil instead of waiting. With remind, overdue is then called when the name is free.
+func (k *keyLock) TryLock(name resource.Name, remind bool) (unlock func()) {
 	l := k.join(name)
 	select {
 	case l.token <- struct{}{}:
-		return func() { <-l.token; k.leave(name, l) }
+		return func() { k.unlock(name, l) }
 	default:
-		k.leave(name, l)
-		return nil
+	}
+	k.mu.Lock()
+	l.owed = l.owed || remind
+	k.mu.Unlock()
+	if k.leave(name, l) && remind {
+		k.overdue() // it was unlocked meanwhile
+	}
+	return nil
+}
+
+func (k *keyLock) unlock(name resource.Name, l *nameLock) {
+	k.mu.Lock()
+	owed := l.owed
+	l.owed = false
+	k.mu.Unlock()
+	<-l.token
+	k.leave(name, l)
+	if owed {
+		k.overdue()
 	}
 }
 
@@ -60,10 +83,13 @@ func (k *keyLock) join(name resource.Name) *nameLock {
 	return l
 }
 
-func (k *keyLock) leave(name resource.Name, l *nameLock) {
+// leave says whether it was the last to do so.
+func (k *keyLock) leave(name resource.Name, l *nameLock) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if l.users--; l.users == 0 {
-		delete(k.held, name)
+	if l.users--; l.users > 0 {
+		return false
 	}
+	delete(k.held, name)
+	return true
 }

@@ -100,7 +100,9 @@ func (e *Engine) unsettled(now time.Time) []job {
 		if now.Before(en.retryAt) && !settled && !errors.Is(en.problem, errWaiting) {
 			continue
 		}
-		if unlock := e.locks.TryLock(en.rec.Name); unlock != nil { // else a mutation takes care of it
+		// A mutation that has the name takes care of it; but if the data plane has been restarted, the
+		// mutation may have changed the one that is no more.
+		if unlock := e.locks.TryLock(en.rec.Name, e.settledEpoch != e.world.epoch); unlock != nil {
 			jobs = append(jobs, job{en: en, unlock: unlock})
 		}
 	}

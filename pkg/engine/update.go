@@ -34,6 +34,7 @@ func (e *Engine) Update(ctx context.Context, kind *resource.Kind, name string, m
 		}
 		return e.create(ctx, kind, n, msg)
 	}
+	e.certain(ctx, n)
 	unlock, err := e.locks.Lock(ctx, n)
 	if err != nil {
 		return nil, err
