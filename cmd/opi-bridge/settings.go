@@ -21,6 +21,7 @@ import (
 // variable and the key of the YAML file have the flag's name (see sources.go).
 type settings struct {
 	grpcListen, httpListen     string
+	healthListen               string
 	insecure                   bool
 	tlsCert, tlsKey, tlsClient string
 
@@ -47,6 +48,7 @@ type settings struct {
 func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.grpcListen, "grpc-listen", "127.0.0.1:50051", "address for gRPC, host:port")
 	f.StringVar(&s.httpListen, "http-listen", "127.0.0.1:8082", "address for REST, /metrics, /healthz and /readyz, host:port; \"off\" for none")
+	f.StringVar(&s.healthListen, "health-listen", "", "further address for /healthz and /readyz, in plain text and without details, for probes that have no certificate; none when empty")
 	f.BoolVar(&s.insecure, "insecure", false, "allow plain text on addresses that other machines can reach")
 	f.StringVar(&s.tlsCert, "tls-cert", "", "file with the server's certificate chain, PEM; turns on TLS")
 	f.StringVar(&s.tlsKey, "tls-key", "", "file with the server's private key, PEM")
@@ -98,6 +100,11 @@ func (s *settings) check() error {
 	if s.httpListen != httpOff {
 		if err := server.CheckListen("HTTP", s.httpListen, secured); err != nil {
 			wrong("http-listen", "%w", err)
+		}
+	}
+	if s.healthListen != "" {
+		if err := server.CheckListen("health", s.healthListen, true); err != nil {
+			wrong("health-listen", "%w", err)
 		}
 	}
 	if _, _, err := spdkAddress(s.spdk); err != nil {

@@ -94,7 +94,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 func TestSettingsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	_, err := load(t, []string{
-		"--grpc-listen=0.0.0.0:50051", "--http-listen=here", "--tls-client-ca=ca.pem", "--spdk=/var/tmp/spdk.sock",
+		"--grpc-listen=0.0.0.0:50051", "--http-listen=here", "--health-listen=there", "--tls-client-ca=ca.pem", "--spdk=/var/tmp/spdk.sock",
 		"--store=postgres://x", "--instance=a/b", "--audit-interval=1ms", "--compat=yes", "--metrics-limit=-1", "--max-request-bytes=0", "--max-in-flight=-1",
 		"--max-per-second=-1", "--drain-timeout=0s", "--log-level=loud", "--log-format=xml", "--trace-collector=collector:4317", "--trace-ratio=2",
 	}, nil)
@@ -103,7 +103,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	}
 	said := strings.Split(err.Error(), "\n")
 	for _, flag := range []string{
-		"grpc-listen", "http-listen", "tls-client-ca", "spdk", "store", "instance", "audit-interval", "compat", "metrics-limit", "max-request-bytes",
+		"grpc-listen", "http-listen", "health-listen", "tls-client-ca", "spdk", "store", "instance", "audit-interval", "compat", "metrics-limit", "max-request-bytes",
 		"max-in-flight", "max-per-second", "drain-timeout", "log-level", "log-format", "trace-collector", "trace-ratio",
 	} {
 		found := false

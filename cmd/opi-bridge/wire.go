@@ -103,7 +103,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		return nil, errors.Join(err, lease.Close())
 	}
 	cfg := server.Config{
-		GRPCListen: s.grpcListen, HTTPListen: s.httpListen, Insecure: s.insecure, TLS: secure,
+		GRPCListen: s.grpcListen, HTTPListen: s.httpListen, HealthListen: s.healthListen, Insecure: s.insecure, TLS: secure,
 		Register:     services(s, eng, lease, build),
 		Ready:        ready(eng, lease),
 		Limits:       server.Limits{RequestBytes: s.maxRequestBytes, InFlight: s.maxInFlight, PerSecond: s.maxPerSecond},
