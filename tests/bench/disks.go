@@ -65,8 +65,13 @@ func (r *rig) createSubsystem(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.CreateNvmeController(ctx, &pb.CreateNvmeControllerRequest{
-		Parent: "nvmeSubsystems/" + subsystemID(i), NvmeControllerId: "ctrl-0",
+	return r.listen(ctx, "nvmeSubsystems/"+subsystemID(i))
+}
+
+// listen gives a subsystem a listener on the port of the run.
+func (r *rig) listen(ctx context.Context, subsystem string) error {
+	_, err := pb.NewFrontendNvmeServiceClient(r.conn).CreateNvmeController(ctx, &pb.CreateNvmeControllerRequest{
+		Parent: subsystem, NvmeControllerId: "ctrl-0",
 		NvmeController: &pb.NvmeController{Spec: &pb.NvmeControllerSpec{
 			Trtype: pb.NvmeTransportType_NVME_TRANSPORT_TYPE_TCP,
 			Endpoint: &pb.NvmeControllerSpec_FabricsId{FabricsId: &pb.FabricsEndpoint{

@@ -65,7 +65,7 @@ func run(s settings) error {
 	t := &table{}
 	defer t.print(os.Stdout)
 	for _, measure := range []func(context.Context, *rig, *table) error{
-		oneAtATime, manyInFlight, buildDisks, reads, footprint, dataPlaneRestart, bridgeRestart, deleteDisks,
+		oneAtATime, manyInFlight, hostIO, buildDisks, reads, footprint, dataPlaneRestart, bridgeRestart, deleteDisks,
 	} {
 		if err := measure(ctx, r, t); err != nil {
 			return err
