@@ -39,10 +39,17 @@ type node struct {
 
 func newNode(t *testing.T, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, dataPlane: testkit.DataPlane(t, flags...)}
+	return newNodeOf(t, testkit.DataPlane(t, flags...))
+}
+
+// newNodeOf starts a bridge on a data plane, with further flags.
+func newNodeOf(t *testing.T, dataPlane *testkit.DataPlaneProcess, flags ...string) *node {
+	t.Helper()
+	n := &node{t: t, dataPlane: dataPlane}
 	n.bridge = testkit.Bridge(t, testkit.BridgeConfig{
 		SPDK: n.dataPlane.Addr(), Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"),
 		WaitFor: "/healthz", // it must start whatever else is away
+		Flags:   flags,
 	})
 	conn, err := grpc.NewClient("dns:///"+n.bridge.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
