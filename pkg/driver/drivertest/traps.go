@@ -104,7 +104,7 @@ func testWriteCache(t *testing.T, s Suite) {
 	node.must(driver.Create, m)
 	node.must(driver.Create, namespace(node.sub, 1, n))
 	b.must(driver.Create, node.path("c", 0))
-	node.refused(errdefs.FailedPrecondition, driver.Step{Op: driver.Create, Object: namespace(node.sub, 2, m)}, "m", "write cache")
+	node.refused(errdefs.FailedPrecondition, driver.Step{Op: driver.Create, Object: namespace(node.sub, 2, m)}, "m", "has a write cache")
 	b.must(driver.Delete, node.path("c", 0))
 	node.eventually("the host has gone", func() bool { return node.hosts(0) == 0 })
 	node.must(driver.Create, namespace(node.sub, 2, m))
