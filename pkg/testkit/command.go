@@ -24,9 +24,6 @@ func Command(tb testing.TB, remedy, name string, args ...string) *CommandProcess
 	return c
 }
 
-// Start starts it after it has ended.
-func (c *CommandProcess) Start() { c.p.tb.Helper(); c.p.start() }
-
 // Kill ends it at once and waits until it is gone.
 func (c *CommandProcess) Kill() { c.p.kill() }
 
