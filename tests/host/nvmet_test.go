@@ -105,4 +105,5 @@ func TestKernelTargetAsStorageNode(t *testing.T) {
 	// Discards and zeroes go all the way, too.
 	clean(t, "the last look", m.StopLoad(device))
 	m.Shell("blkdiscard " + device + " && sync")
+	m.PowerOff()
 }
