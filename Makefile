@@ -75,6 +75,13 @@ test: test-needs generate-check lint ## Everything: generated code is current, l
 test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage nodes, with what they measure
 	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) ./tests/host/...
 
+# A program of its own, so that its last line is the count of crash points.
+.PHONY: test-crash
+test-crash: test-needs ## Kill, cut and restart at every message; CRASH="-crash.full" for the longer variant
+	@mkdir -p $(BIN)
+	$(GO) test -c -o $(BIN)/crash.test ./tests/crash
+	@cd tests/crash && $(BIN)/crash.test -test.timeout $(TEST_TIMEOUT) $(CRASH)
+
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ the first time)
 	$(GOLANGCI) run ./...

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -25,6 +26,9 @@ type BridgeConfig struct {
 	WaitFor string
 	// Flags are further ones.
 	Flags []string
+	// Under is a program with its first arguments that gets the bridge's command line as further ones
+	// and becomes it in the end. Empty starts the bridge itself.
+	Under []string
 }
 
 // BridgeProcess is a running opi-bridge. Its methods are for the test's own goroutine.
@@ -49,7 +53,9 @@ func Bridge(tb testing.TB, cfg BridgeConfig) *BridgeProcess {
 		"serve", "--grpc-listen", b.grpc, "--http-listen", b.http,
 		"--spdk", cfg.SPDK, "--store", cfg.Store, "--instance", cfg.Instance,
 	}, cfg.Flags...)
-	b.p = newProcess(tb, Program(tb, "opi-bridge"), args...)
+	line := append(slices.Clone(cfg.Under), Program(tb, "opi-bridge"))
+	line = append(line, args...)
+	b.p = newProcess(tb, line[0], line[1:]...)
 	b.Start()
 	return b
 }
@@ -63,7 +69,16 @@ func (b *BridgeProcess) HTTPAddr() string { return b.http }
 // Start starts it after Stop or Kill, on the same ports, and waits until it is ready.
 func (b *BridgeProcess) Start() {
 	b.p.tb.Helper()
-	b.p.start()
+	b.Launch()
+	b.Await()
+}
+
+// Launch starts it and does not wait.
+func (b *BridgeProcess) Launch() { b.p.tb.Helper(); b.p.start() }
+
+// Await waits until it is ready; the test fails when it ends before that.
+func (b *BridgeProcess) Await() {
+	b.p.tb.Helper()
 	b.p.await(func() error { return b.get(b.waitFor) })
 }
 

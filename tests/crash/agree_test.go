@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// picture is what store and data plane hold at one moment. It shows them to the kinds' declarations,
+// so that what should exist is worked out from the records alone.
+type picture struct {
+	registry *resource.Registry
+	records  map[resource.Name]*resource.Record
+	have     map[driver.Key]driver.Object
+}
+
+// Record implements [resource.View].
+func (p *picture) Record(name resource.Name) *resource.Record { return p.records[name] }
+
+// Records implements [resource.View].
+func (p *picture) Records(collection string) []*resource.Record {
+	var all []*resource.Record
+	for name, rec := range p.records {
+		if name.Collection() == collection {
+			all = append(all, rec)
+		}
+	}
+	slices.SortFunc(all, func(a, b *resource.Record) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Bdev implements [resource.View].
+func (p *picture) Bdev(ref string) (string, error) {
+	if !strings.Contains(ref, "/") {
+		return ref, nil
+	}
+	name := resource.Name(ref)
+	k := p.registry.ByName(name)
+	switch {
+	case k == nil:
+		return "", fmt.Errorf("%q is no resource", ref)
+	case k.Derived():
+		return k.Bdev(name, nil), nil
+	case p.records[name] == nil:
+		return "", fmt.Errorf("%s is not in the store", ref)
+	}
+	return p.Bdev(k.Bdev(name, p.records[name].Message))
+}
+
+// Observed implements [resource.View].
+func (p *picture) Observed(key driver.Key) driver.Object { return p.have[key] }
+
+// Brought implements [resource.View].
+func (p *picture) Brought(controller string) []*driver.Bdev {
+	var all []*driver.Bdev
+	for _, o := range p.have {
+		if b, ok := o.(*driver.Bdev); ok && b.Nvme != nil && b.Nvme.Controller == controller {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// look takes a picture.
+func (r *rig) look(ctx context.Context) (*picture, error) {
+	docs, err := r.records.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := r.eye.Observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &picture{registry: r.registry, records: map[resource.Name]*resource.Record{}, have: seen.Objects}
+	for _, d := range docs {
+		name := resource.Name(d.Name)
+		k := r.registry.ByName(name)
+		if k == nil {
+			return nil, fmt.Errorf("%s is of no kind", name)
+		}
+		if p.records[name], err = k.Decode(name, d.Revision, d.Body, nil); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// agrees says where records and data plane differ: nothing may be under way, missing, otherwise, or
+// left over.
+func (p *picture) agrees() error {
+	want := map[driver.Key]driver.Object{}
+	var errs []error
+	for name, rec := range p.records {
+		if rec.State != resource.StateReady {
+			errs = append(errs, fmt.Errorf("%s is %s", name, rec.State))
+		}
+		objects, err := rec.Kind.Objects(rec, rec.Message, p)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+		for _, o := range objects {
+			want[o.Key()] = o
+		}
+	}
+	for key, o := range want {
+		if have := p.have[key]; have == nil {
+			errs = append(errs, fmt.Errorf("%s is missing in the data plane", key))
+		} else if differ := o.Differences(have); len(differ) > 0 {
+			errs = append(errs, fmt.Errorf("%s differs in %v: want %+v, have %+v", key, differ, o, have))
+		}
+	}
+	for key, o := range p.have {
+		if b, ok := o.(*driver.Bdev); want[key] == nil && (!ok || b.Nvme == nil || !attached(want, b.Nvme.Controller)) {
+			errs = append(errs, fmt.Errorf("%s is left over: %+v", key, o))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// attached says whether a path of the controller is wanted: then its bdevs come along.
+func attached(want map[driver.Key]driver.Object, controller string) bool {
+	for _, o := range want {
+		if p, ok := o.(*driver.Path); ok && p.Controller == controller {
+			return true
+		}
+	}
+	return false
+}
+
+// settleTime is how long everything may take to agree again after a fault.
+const settleTime = 20 * time.Second
+
+// settled waits until store, data plane and API agree; it returns the last difference otherwise.
+func (r *rig) settled() error {
+	ctx, cancel := context.WithTimeout(r.t.Context(), settleTime)
+	defer cancel()
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		asking, done := context.WithTimeout(ctx, 2*time.Second)
+		p, err := r.look(asking)
+		if err == nil {
+			err = p.agrees()
+		}
+		if err == nil {
+			err = r.serves(asking, p)
+		}
+		done()
+		switch {
+		case err == nil:
+			return nil
+		case last == nil || ctx.Err() == nil:
+			last = err // not that there was no time for another look
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no agreement within %v: %w", settleTime, last)
+		case <-tick.C:
+		}
+	}
+}
+
+// serves checks that the bridge takes mutations, and answers reads with what the store holds.
+func (r *rig) serves(ctx context.Context, p *picture) error {
+	if err := r.client.remove(ctx, r.kinds["nullVolume"], "nullVolumes/nothing"); err != nil {
+		return err
+	}
+	for _, name := range r.known {
+		if got, err := r.get(r.kindOf(name), name); err != nil || got != nil && p.records[name] == nil {
+			return fmt.Errorf("%s is not stored, and served as %v, %w", name, got, err)
+		}
+	}
+	for name, rec := range p.records {
+		got, err := r.client.get(ctx, rec.Kind, name)
+		if err != nil {
+			return fmt.Errorf("%s is stored, and: %w", name, err)
+		}
+		if differ := resource.Changed(lasting(rec.Kind.Live(rec, p)), got); len(differ) > 0 {
+			return fmt.Errorf("%s is stored and served otherwise: %v", name, differ)
+		}
+	}
+	return nil
+}
+
+// standing checks that everything built before is as it was answered then.
+func (r *rig) standing() error {
+	for name, want := range r.made {
+		got, err := r.get(r.kindOf(name), name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if got == nil || !proto.Equal(got, want) {
+			return fmt.Errorf("%s was %v and is %v", name, want, got)
+		}
+	}
+	return nil
+}

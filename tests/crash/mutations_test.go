@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// mutation is one request about one resource.
+type mutation struct {
+	name    string
+	subject subject
+	verb    string // create, update or delete
+	change  changed
+}
+
+// mutations lists every mutation of every kind.
+func mutations() []mutation {
+	var all []mutation
+	for _, s := range subjects() {
+		all = append(all, mutation{"create " + s.kind, s, "create", changed{}})
+		for _, c := range s.changes {
+			all = append(all, mutation{"update " + s.kind + " " + c.field, s, "update", c})
+		}
+		all = append(all, mutation{"delete " + s.kind, s, "delete", changed{}})
+	}
+	return all
+}
+
+// TestMutations breaks every mutation of every kind at every message.
+func TestMutations(t *testing.T) {
+	shared := newStorage(t)
+	for _, s := range subjects() {
+		t.Run(s.kind, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, shared)
+			r.known = append(r.known, s.name)
+			for _, b := range s.base {
+				r.build(b)
+			}
+			for _, m := range mutations() {
+				if m.subject.name != s.name {
+					continue
+				}
+				for _, f := range faults() {
+					r.as(t, m.name+"/"+f.name, func() { r.mutate(m, f) })
+				}
+			}
+		})
+	}
+}
+
+// as runs f as a part of the test with a name of its own.
+func (r *rig) as(t *testing.T, name string, f func()) {
+	t.Run(name, func(part *testing.T) {
+		r.t = part
+		defer func() { r.t = t }()
+		f()
+	})
+}
+
+// mutate breaks m by f at each of its messages in turn, before and after it is forwarded.
+func (r *rig) mutate(m mutation, f fault) {
+	r.t.Helper()
+	for at := 1; ; at++ {
+		for _, after := range []bool{false, true} {
+			if !r.break1(m, f, at, after) {
+				return
+			}
+		}
+	}
+}
+
+// break1 breaks m once, and says whether it had so many messages.
+func (r *rig) break1(m mutation, f fault, at int, after bool) bool {
+	r.t.Helper()
+	before, err := r.start(m)
+	if err != nil {
+		r.t.Fatalf("%s: to begin with: %v", m.name, err)
+	}
+	r.gate.arm(at, after, false)
+	reached := ""
+	got, err := r.during(m, f, &reached)
+	r.gate.disarm()
+	what := fmt.Sprintf("%s, %s at message %d (%s), after it: %v", m.name, f.name, at, reached, after)
+	if reached == "" {
+		if err != nil {
+			counted.violation(r.t, "%s: failed though nothing was broken: %v", m.name, err)
+		}
+		return false
+	}
+	counted.point()
+	if f.fatal {
+		r.bridge.Start()
+	}
+	if bad := r.judge(m, before, got, err); bad != nil {
+		counted.violation(r.t, "%s: answer was %v, %v: %v", what, got, err, bad)
+	}
+	return true
+}
+
+// start brings the rig into the state before m, and returns the resource as it is then, if it is.
+func (r *rig) start(m mutation) (proto.Message, error) {
+	ctx, k := r.t.Context(), r.kinds[m.subject.kind]
+	if err := r.client.remove(ctx, k, m.subject.name); err != nil {
+		return nil, err
+	}
+	if m.verb == "create" {
+		return nil, r.settled()
+	}
+	got, err := r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+	if err != nil {
+		return nil, err
+	}
+	return lasting(got), r.settled()
+}
+
+// request sends m.
+func (r *rig) request(m mutation) (proto.Message, error) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), callTime)
+	defer cancel()
+	k := r.kinds[m.subject.kind]
+	var got proto.Message
+	var err error
+	switch m.verb {
+	case "create":
+		got, err = r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+	case "update":
+		next := m.subject.message(r)
+		m.change.set(r, next)
+		got, err = r.client.update(ctx, k, m.subject.name, next, m.change.field)
+	default:
+		return nil, r.client.remove(ctx, k, m.subject.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lasting(got), nil
+}
+
+// during sends m and lets f happen when the gate says so.
+func (r *rig) during(m mutation, f fault, reached *string) (proto.Message, error) {
+	done := make(chan answered, 1)
+	go func() {
+		got, err := r.request(m)
+		done <- answered{got, err}
+	}()
+	select {
+	case *reached = <-r.gate.reached:
+		f.do(r)
+		r.gate.disarm()
+	case a := <-done:
+		return a.got, a.err
+	}
+	a := <-done
+	return a.got, a.err
+}
+
+// answered is what came of a request.
+type answered struct {
+	got proto.Message
+	err error
+}
+
+// judge checks what must hold after a fault, and that the same request then succeeds.
+func (r *rig) judge(m mutation, before, acked proto.Message, answer error) error {
+	if err := r.settled(); err != nil {
+		return err
+	}
+	if err := r.standing(); err != nil {
+		return err
+	}
+	k := r.kinds[m.subject.kind]
+	now, err := r.get(k, m.subject.name)
+	if err != nil {
+		return err
+	}
+	done, err := happened(m, r, before, now)
+	switch {
+	case err != nil:
+		return err
+	case answer == nil && !done:
+		return fmt.Errorf("acknowledged, and now it is %v", now)
+	case answer == nil && acked != nil && !proto.Equal(acked, now):
+		return fmt.Errorf("acknowledged as %v, and now it is %v", acked, now)
+	case refused(answer) && done:
+		return errors.New("refused, and yet it happened")
+	}
+	again, err := r.request(m)
+	if err != nil {
+		return fmt.Errorf("the same request again: %w", err)
+	}
+	if done && m.verb != "delete" && !proto.Equal(again, now) {
+		return fmt.Errorf("the same request again gives %v, and it was %v", again, now)
+	}
+	if err := r.settled(); err != nil {
+		return fmt.Errorf("after the same request again: %w", err)
+	}
+	if now, err = r.get(k, m.subject.name); err != nil {
+		return err
+	}
+	if done, err = happened(m, r, before, now); err != nil || !done {
+		return fmt.Errorf("after the same request again it is %v, %w", now, err)
+	}
+	return nil
+}
+
+// happened says whether now is the state after m; it fails when it is neither that nor the one before.
+func happened(m mutation, r *rig, before, now proto.Message) (bool, error) {
+	switch {
+	case m.verb == "create":
+		if now == nil {
+			return false, nil
+		}
+		// What was left open has been filled in; the rest is as asked for.
+		if asked := m.subject.message(r); !covers(asked, now) {
+			return false, fmt.Errorf("asked for %v, got %v", asked, now)
+		}
+		return true, nil
+	case m.verb == "delete" && now == nil:
+		return true, nil
+	case now == nil:
+		return false, errors.New("the resource is gone")
+	case m.verb == "update":
+		after := proto.Clone(before)
+		m.change.set(r, after)
+		if proto.Equal(now, after) {
+			return true, nil
+		}
+	}
+	if !proto.Equal(now, before) {
+		return false, fmt.Errorf("it was %v and is %v", before, now)
+	}
+	return false, nil
+}
+
+// covers says whether now has everything that asked sets.
+func covers(asked, now proto.Message) bool {
+	merged := proto.Clone(now)
+	proto.Merge(merged, asked)
+	return len(resource.Changed(merged, now)) == 0
+}
+
+// refused says whether the bridge itself has said that nothing happened.
+func refused(err error) bool {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == errgrpc.Domain {
+			code := status.Code(err)
+			return info.GetReason() != errgrpc.ReasonOutcomeUnknown && code != codes.DeadlineExceeded && code != codes.Canceled
+		}
+	}
+	return false
+}

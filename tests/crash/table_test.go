@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash_test
+
+import (
+	"strconv"
+
+	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/opi-bridge/opi-bridge/pkg/resource"
+)
+
+// built is a resource that a test makes.
+type built struct {
+	kind    string
+	name    resource.Name
+	message func(r *rig) proto.Message
+}
+
+// subject is a kind's example: what it stands on, and the changes that it takes.
+type subject struct {
+	built
+	base    []built
+	changes []changed
+}
+
+// changed is an update of one field.
+type changed struct {
+	field string
+	set   func(r *rig, m proto.Message) // in a copy of the example
+}
+
+// fixed is a message that does not depend on the rig.
+func fixed(m proto.Message) func(*rig) proto.Message {
+	return func(*rig) proto.Message { return proto.Clone(m) }
+}
+
+// setting makes a change from a function over the message's own type.
+func setting[M proto.Message](field string, set func(r *rig, m M)) changed {
+	return changed{field, func(r *rig, m proto.Message) {
+		if typed, ok := m.(M); ok {
+			set(r, typed)
+		}
+	}}
+}
+
+const (
+	webNQN = "nqn.2024-01.io.example:web"
+	ipv4   = pb.NvmeAddressFamily_NVME_ADDRESS_FAMILY_IPV4
+	tcp    = pb.NvmeTransportType_NVME_TRANSPORT_TYPE_TCP
+)
+
+func memory(id string) built {
+	return built{"mallocVolume", resource.Name("mallocVolumes/" + id), fixed(&pb.MallocVolume{BlockSize: 512, BlocksCount: 2048})}
+}
+
+func web() built {
+	return built{"nvmeSubsystem", "nvmeSubsystems/web-1", fixed(&pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{
+		Nqn: webNQN, Hostnqn: "nqn.2024-01.io.example:host-1",
+	}})}
+}
+
+func disk(ref string) built {
+	return built{"nvmeNamespace", "nvmeSubsystems/web-1/nvmeNamespaces/disk-1", fixed(&pb.NvmeNamespace{Spec: &pb.NvmeNamespaceSpec{VolumeNameRef: ref}})}
+}
+
+func node() built {
+	return built{"nvmeRemoteController", "nvmeRemoteControllers/node-1", fixed(&pb.NvmeRemoteController{Multipath: pb.NvmeMultipath_NVME_MULTIPATH_MULTIPATH})}
+}
+
+func path() built {
+	return built{"nvmePath", "nvmeRemoteControllers/node-1/nvmePaths/path-1", func(r *rig) proto.Message {
+		return &pb.NvmePath{Trtype: tcp, Traddr: "127.0.0.1", Fabrics: &pb.FabricsPath{
+			Trsvcid: int64(r.storage.port), Subnqn: storageNQN, Adrfam: ipv4, Hostnqn: "nqn.2024-01.io.example:dpu",
+		}}
+	}}
+}
+
+func listener() built {
+	return built{"nvmeController", "nvmeSubsystems/web-1/nvmeControllers/ctrl-1", func(r *rig) proto.Message {
+		return &pb.NvmeController{Spec: &pb.NvmeControllerSpec{Trtype: tcp, Endpoint: &pb.NvmeControllerSpec_FabricsId{
+			FabricsId: &pb.FabricsEndpoint{Traddr: "127.0.0.1", Trsvcid: strconv.Itoa(r.ports[0]), Adrfam: ipv4},
+		}}}
+	}}
+}
+
+// subjects are the kinds that the bridge serves on this data plane.
+func subjects() []subject {
+	return []subject{
+		{
+			built: built{"nullVolume", "nullVolumes/vol-1", fixed(&pb.NullVolume{BlockSize: 512, BlocksCount: 2048})},
+			changes: []changed{
+				setting("blocks_count", func(_ *rig, m *pb.NullVolume) { m.BlocksCount = 4096 }),
+			},
+		},
+		{built: memory("vol-1")},
+		{
+			built: built{"aioVolume", "aioVolumes/vol-1", func(r *rig) proto.Message {
+				// The size is given, for one that is left open is known as long as the data plane is there.
+				return &pb.AioVolume{BlockSize: 512, BlocksCount: 4096, Filename: r.file}
+			}},
+		},
+		{built: node()},
+		{
+			built: path(), base: []built{node()},
+			changes: []changed{
+				setting("fabrics.trsvcid", func(r *rig, m *pb.NvmePath) { m.Fabrics.Trsvcid = int64(r.storage.otherPort) }),
+				setting("fabrics.source_traddr", func(_ *rig, m *pb.NvmePath) { m.Fabrics.SourceTraddr = "127.0.0.1" }),
+			},
+		},
+		{
+			built: web(),
+			changes: []changed{
+				setting("spec.hostnqn", func(_ *rig, m *pb.NvmeSubsystem) { m.Spec.Hostnqn = "nqn.2024-01.io.example:host-2" }),
+			},
+		},
+		{
+			built: listener(), base: []built{web()},
+			changes: []changed{
+				setting("spec.fabrics_id.traddr", func(_ *rig, m *pb.NvmeController) { m.GetSpec().GetFabricsId().Traddr = "127.0.0.2" }),
+				setting("spec.fabrics_id.trsvcid", func(r *rig, m *pb.NvmeController) {
+					m.GetSpec().GetFabricsId().Trsvcid = strconv.Itoa(r.ports[1])
+				}),
+			},
+		},
+		{
+			built: disk("mallocVolumes/memo-1"), base: []built{web(), memory("memo-1"), memory("memo-2")},
+			changes: []changed{
+				setting("spec.volume_name_ref", func(_ *rig, m *pb.NvmeNamespace) { m.Spec.VolumeNameRef = "mallocVolumes/memo-2" }),
+			},
+		},
+	}
+}
+
+// everything is a store with something of each kind, in an order in which it can be made.
+func everything() []built {
+	return []built{
+		{"nullVolume", "nullVolumes/null-1", fixed(&pb.NullVolume{BlockSize: 512, BlocksCount: 2048})},
+		memory("memo-1"),
+		{"aioVolume", "aioVolumes/file-1", func(r *rig) proto.Message { return &pb.AioVolume{BlockSize: 512, Filename: r.file} }},
+		node(), path(), web(), listener(), disk("mallocVolumes/memo-1"),
+		{"nvmeNamespace", "nvmeSubsystems/web-1/nvmeNamespaces/disk-2", fixed(&pb.NvmeNamespace{
+			Spec: &pb.NvmeNamespaceSpec{VolumeNameRef: "nvmeRemoteControllers/node-1/nvmeRemoteNamespaces/node-1n1"},
+		})},
+	}
+}
