@@ -28,8 +28,8 @@ import (
 )
 
 // bridge starts a bridge on a data plane of its own and returns its gRPC and HTTP addresses. The
-// UUIDs that it makes up count from 1.
-func bridge(t *testing.T) (grpcAddr, httpAddr string) {
+// UUIDs that it makes up count from 1. Without own it has OPI's services only, as other servers do.
+func bridge(t *testing.T, own bool) (grpcAddr, httpAddr string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	plane := testkit.DataPlane(t)
@@ -47,7 +47,12 @@ func bridge(t *testing.T) (grpcAddr, httpAddr string) {
 	must(t, err)
 	front, err := server.New(server.Config{
 		GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0",
-		Register: func(r grpc.ServiceRegistrar) error { return api.Register(r, eng) },
+		Register: func(r grpc.ServiceRegistrar) error {
+			if err := api.Register(r, eng); err != nil || !own {
+				return err
+			}
+			return api.RegisterBridge(r, eng, func() api.Facts { return api.Facts{} })
+		},
 		Ready: func() server.Readiness {
 			s := eng.Status()
 			return server.Readiness{
@@ -94,7 +99,7 @@ func must(t testing.TB, err error) {
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	rewrite := flag.Lookup("rewrite").Value.String() == "true"
-	grpcAddr, httpAddr := bridge(t)
+	grpcAddr, httpAddr := bridge(t, true)
 	files, err := filepath.Glob("testdata/*.txt")
 	must(t, err)
 	if len(files) == 0 {

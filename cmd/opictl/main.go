@@ -83,7 +83,7 @@ func rootCommand() *cobra.Command {
 	s.flags(root.PersistentFlags())
 	for _, command := range []func(*session) *cobra.Command{
 		getCommand, listCommand, createCommand, updateCommand, deleteCommand, statsCommand, resetCommand,
-		explainCommand, statusCommand, versionCommand,
+		explainCommand, statusCommand, capabilitiesCommand, versionCommand,
 	} {
 		root.AddCommand(command(s))
 	}

@@ -34,12 +34,16 @@ type readiness struct {
 
 func statusCommand(s *session) *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Say whether the bridge is ready, and what is not",
-		Long: `Say whether the bridge is ready, and what is not, as its /readyz does. The exit status is 0 when it
-is ready and 3 when it is not.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:   "status [NAME...]",
+		Short: "Say whether the bridge, or some resources, are ready, and what is not",
+		Long: `Say whether the bridge is ready, and what is not, as its /readyz does; or whether the data plane holds
+the named resources as it should, and if not, why and since when. The exit status is 0 when all that was
+asked about is ready and 3 when it is not.`,
+		ValidArgsFunction: s.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return s.resourceStatus(cmd, args)
+			}
 			if err := s.checkOutput(); err != nil {
 				return err
 			}
