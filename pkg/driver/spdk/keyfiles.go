@@ -31,8 +31,13 @@ type keyFiles struct {
 	prefix string // of the names of files of this data plane
 }
 
-// lockPause is the time between two tries to get the lock of the directory.
-const lockPause = 5 * time.Millisecond
+const (
+	// lockPause is the time between two tries to get the lock of the directory.
+	lockPause = 5 * time.Millisecond
+	// sweepTries is how often the lock is tried for by who takes files away: a key is written within a
+	// few milliseconds.
+	sweepTries = 20
+)
 
 func newKeyFiles(dir, dataPlane string) (keyFiles, error) {
 	if dir == "" {
@@ -129,9 +134,15 @@ func (f keyFiles) lock(how int) (release func(), err error) {
 }
 
 // sweep removes the files of this data plane that nobody knows, and says how many. It does nothing
-// while keys are written: known would be too old. known is asked for under the lock.
-func (f keyFiles) sweep(known func() (map[string]bool, error)) (removed int, err error) {
+// while keys are written all the time: known would be too old. known is asked for under the lock.
+func (f keyFiles) sweep(ctx context.Context, known func() (map[string]bool, error)) (removed int, err error) {
 	release, err := f.lock(syscall.LOCK_EX)
+	for try := 1; errors.Is(err, syscall.EWOULDBLOCK) && try < sweepTries; try++ {
+		if err := pause(ctx, lockPause); err != nil {
+			return 0, err
+		}
+		release, err = f.lock(syscall.LOCK_EX)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EWOULDBLOCK):
 		return 0, nil

@@ -238,7 +238,7 @@ func (d *Driver) sweepKeys(ctx context.Context, c spdkrpc.Caller, s session) err
 		return nil
 	}
 	var asked error
-	removed, err := d.keys.sweep(func() (map[string]bool, error) {
+	removed, err := d.keys.sweep(ctx, func() (map[string]bool, error) {
 		keys, err := spdkrpc.GetKeyringKeys(ctx, c)
 		if err != nil {
 			asked = fmt.Errorf("ask for keys: %w", err)
