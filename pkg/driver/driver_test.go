@@ -57,11 +57,14 @@ func TestDifferences(t *testing.T) {
 		},
 		{
 			"a device that nothing serves", &driver.VirtioBlk{Name: "d", Bdev: "b"}, &driver.VirtioBlk{Name: "d", Lacks: driver.LacksBackEnd},
-			[]string{"back_end"}, driver.RemedyUpdate,
+			[]string{"back_end"},
+			driver.RemedyUpdate,
 		},
 		{
 			"a device that no host sees, of another volume", &driver.VirtioBlk{Name: "d", Bdev: "b"},
-			&driver.VirtioBlk{Name: "d", Bdev: "c", Lacks: driver.LacksHostDevice}, []string{"bdev", "host_device"}, driver.RemedyReplace,
+			&driver.VirtioBlk{Name: "d", Bdev: "c", Lacks: driver.LacksHostDevice},
+			[]string{"bdev", "host_device"},
+			driver.RemedyReplace,
 		},
 		{
 			"a device in its place in other words", &driver.VirtioBlk{Name: "d", PCI: driver.PCIAddress{Physical: 30, Virtual: 3}},
@@ -69,11 +72,15 @@ func TestDifferences(t *testing.T) {
 		},
 		{
 			"a device in another place", &driver.VirtioBlk{Name: "d", PCI: driver.PCIAddress{Port: 1}},
-			&driver.VirtioBlk{Name: "d", Placed: true}, []string{"pci_address"}, driver.RemedyUpdate,
+			&driver.VirtioBlk{Name: "d", Placed: true},
+			[]string{"pci_address"},
+			driver.RemedyUpdate,
 		},
 		{
 			"an endpoint that no host sees", &driver.Listener{PCI: &driver.PCIAddress{}},
-			&driver.Listener{PCI: &driver.PCIAddress{}, Lacks: driver.LacksHostDevice}, []string{"host_device"}, driver.RemedyReplace,
+			&driver.Listener{PCI: &driver.PCIAddress{}, Lacks: driver.LacksHostDevice},
+			[]string{"host_device"},
+			driver.RemedyReplace,
 		},
 		{"who may connect", &driver.Subsystem{NQN: "n"}, &driver.Subsystem{NQN: "n", AllowAnyHost: true}, []string{"allow_any_host"}, driver.RemedyUpdate},
 		{"another subsystem", &driver.Subsystem{NQN: "n", SerialNumber: "1"}, &driver.Subsystem{NQN: "n", SerialNumber: "2"}, []string{"serial_number"}, driver.RemedyNone},

@@ -91,9 +91,11 @@ func (c *Client) Run(ctx context.Context) error {
 	pause, last := c.cfg.MinBackoff, ""
 	for {
 		up, err := c.session(ctx)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			c.down(errStopped)
 			return nil
+		default:
 		}
 		c.down(err)
 		switch {

@@ -87,8 +87,11 @@ func wait[T any](t *testing.T, what string, from <-chan T) T {
 func TestQEMU(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(testkit.SocketDir(t), "qmp")
-	process := testkit.Command(t, "install Debian's qemu-system-x86", "qemu-system-x86_64",
-		"-nodefaults", "-no-user-config", "-display", "none", "-S", "-m", "16M", "-machine", "pc,accel=tcg", "-qmp", "unix:"+socket+",server=on,wait=off")
+	start := func() *testkit.CommandProcess {
+		return testkit.Command(t, "install Debian's qemu-system-x86", "qemu-system-x86_64",
+			"-nodefaults", "-no-user-config", "-display", "none", "-S", "-m", "16M", "-machine", "pc,accel=tcg", "-qmp", "unix:"+socket+",server=on,wait=off")
+	}
+	process := start()
 	c, h := run(t, socket, nil)
 	version := wait(t, "the greeting", h.greet)
 	wait(t, "the connection", h.ready)
@@ -147,7 +150,7 @@ func TestQEMU(t *testing.T) {
 	if err := c.Execute(t.Context(), "query-status", nil, nil); !errors.Is(err, errdefs.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	process.Start()
+	start()
 	wait(t, "the connection", h.ready)
 	if err := c.Execute(t.Context(), "query-status", nil, nil); err != nil {
 		t.Error(err)

@@ -29,19 +29,18 @@ type plugs struct {
 	guest   *machine.Machine
 }
 
-// newPlugs starts everything but the guest, which has three buses: two of ours, and the machine's own.
-func newPlugs(t *testing.T) *plugs {
+// newPlugs starts everything but the guest, which has these buses by these further arguments of QEMU.
+func newPlugs(t *testing.T, buses string, devices ...string) *plugs {
 	t.Helper()
 	p := &plugs{sockets: testkit.SocketDir(t)}
 	monitor := filepath.Join(testkit.SocketDir(t), "qmp")
 	p.node = newNodeOf(t, testkit.DataPlane(t, "--vhost-dir", p.sockets),
-		"--driver", "kvm", "--qmp", "unix://"+monitor, "--vhost-dir", p.sockets, "--pci-buses", "pci.opi.0,pci.opi.1,pci.0")
+		"--driver", "kvm", "--qmp", "unix://"+monitor, "--vhost-dir", p.sockets, "--pci-buses", buses)
 	p.blks = pb.NewFrontendVirtioBlkServiceClient(p.conn)
-	p.cfg = machine.Config{Modules: []string{"virtio_blk"}, Devices: []string{
+	p.cfg = machine.Config{Modules: []string{"virtio_blk"}, Devices: append([]string{
 		"-qmp", "unix:" + monitor + ",server=on,wait=off",
 		"-bios", "bios-256k.bin", // unlike qboot it gives the buses behind bridges room for devices
-		"-device", "pci-bridge,id=pci.opi.0,chassis_nr=1", "-device", "pci-bridge,id=pci.opi.1,chassis_nr=2",
-	}}
+	}, devices...)}
 	return p
 }
 
@@ -87,6 +86,27 @@ func (p *plugs) slot(device string) string {
 	return strings.TrimSpace(path[strings.LastIndexByte(path, ':')+1:])
 }
 
+// comeAndGo makes a disk, looks where it is, and deletes it.
+func (p *plugs) comeAndGo(volume string, mebibytes uint64, port, physical, virtual int32, slot string) {
+	p.t.Helper()
+	id := fmt.Sprintf("disk-%d", mebibytes)
+	began := time.Now()
+	p.must(p.plug(p.t.Context(), id, volume, port, physical, virtual))
+	made := time.Since(began)
+	found := p.sees(mebibytes)
+	seen := time.Since(began)
+	if got := p.slot(found); got != slot {
+		p.t.Errorf("%s is at %s, want %s", id, got, slot)
+	}
+	p.guest.Shell("dd if=" + found + " of=/dev/null bs=64k count=4")
+	began = time.Now()
+	p.must(p.unplug(id))
+	unplugged := time.Since(began)
+	gone(p.t, p.guest, id, ofSize(mebibytes))
+	p.t.Logf("port %d, function %d: made in %s, seen after %s, deleted in %s",
+		port, physical+virtual, milliseconds(made), milliseconds(seen), milliseconds(unplugged))
+}
+
 // refused wants an error of that code which names every one of words.
 func refused(t *testing.T, err error, code codes.Code, words ...string) {
 	t.Helper()
@@ -103,7 +123,8 @@ func refused(t *testing.T, err error, code codes.Code, words ...string) {
 
 // TestHotPlug has disks come and go in a running guest.
 func TestHotPlug(t *testing.T) {
-	p := newPlugs(t)
+	p := newPlugs(t, "pci.opi.0,pci.opi.1,pci.0",
+		"-device", "pci-bridge,id=pci.opi.0,chassis_nr=1", "-device", "pci-bridge,id=pci.opi.1,chassis_nr=2")
 	ctx := t.Context()
 	volumes := map[uint64]string{}
 	for _, size := range []uint64{4, 5, 6, 7} { // MiB
@@ -127,21 +148,7 @@ func TestHotPlug(t *testing.T) {
 			{6, 1, 0, 31, "1f.0"},
 			{7, 2, 0, 9, "09.0"},
 		} {
-			id := fmt.Sprintf("disk-%d", row.size)
-			began := time.Now()
-			p.must(p.plug(ctx, id, volumes[row.size], row.port, row.physical, row.virtual))
-			made := time.Since(began)
-			found := p.sees(row.size)
-			seen := time.Since(began)
-			if got := p.slot(found); got != row.slot {
-				t.Errorf("%s is at %s, want %s", id, got, row.slot)
-			}
-			p.guest.Shell("dd if=" + found + " of=/dev/null bs=64k count=4")
-			began = time.Now()
-			p.must(p.unplug(id))
-			unplugged := time.Since(began)
-			gone(t, p.guest, id, ofSize(row.size))
-			t.Logf("%s: made in %s, seen after %s, deleted in %s", id, milliseconds(made), milliseconds(seen), milliseconds(unplugged))
+			p.comeAndGo(volumes[row.size], row.size, row.port, row.physical, row.virtual, row.slot)
 		}
 		if got := p.slot(device); got != "03.0" {
 			t.Errorf("the first disk is at %s", got)
@@ -183,10 +190,27 @@ func TestHotPlug(t *testing.T) {
 		p.must(p.unplug("disk-4"))
 		gone(t, p.guest, "the first disk", ofSize(4))
 	})
-	t.Run("crashes of the bridge", func(t *testing.T) { p.crash(volumes[6]) })
+	t.Run("crashes of the bridge", func(*testing.T) { p.crash(volumes[6]) })
 	if left, _ := filepath.Glob(filepath.Join(p.sockets, "*")); len(left) != 0 {
 		t.Errorf("sockets %q are left", left)
 	}
+}
+
+// TestHotPlugOnPCIExpress has them come and go on root ports, which have one slot each, and on a bridge
+// behind them.
+func TestHotPlugOnPCIExpress(t *testing.T) {
+	p := newPlugs(t, "port.0,port.1,pci.opi.0", "-machine", "q35",
+		"-device", "pcie-root-port,id=port.0,chassis=1,slot=1", "-device", "pcie-root-port,id=port.1,chassis=2,slot=2",
+		"-device", "pcie-pci-bridge,id=pci.express", "-device", "pci-bridge,id=pci.opi.0,chassis_nr=3,bus=pci.express,addr=1")
+	p.start()
+	for i, row := range []struct {
+		port, virtual int32
+		slot          string
+	}{{0, 0, "00.0"}, {1, 0, "00.0"}, {2, 7, "07.0"}} {
+		size := uint64(4 + i)
+		p.comeAndGo(p.file(fmt.Sprintf("file-%d", size), int64(size*mib)), size, row.port, 0, row.virtual, row.slot)
+	}
+	refused(t, p.plug(t.Context(), "nowhere", "aioVolumes/file-4", 0, 0, 1), codes.FailedPrecondition, "bus port.0, slot 1")
 }
 
 // crash kills the bridge at several moments of a plugging and of an unplugging: what is listed after is what the

@@ -166,7 +166,7 @@ func TestQEMUIsRestarted(t *testing.T) {
 	}
 	r.refused(errdefs.Unavailable, driver.Step{Op: driver.Update, Object: blk, From: r.blk("blk")}, "QEMU")
 
-	r.vm.process.Start()
+	r.vm.start()
 	r.next(driver.EventUp)
 	if s := r.driver.Status(); s.Epoch <= before.Epoch {
 		t.Errorf("epoch %d after %d", s.Epoch, before.Epoch)

@@ -77,6 +77,9 @@ func (d *Driver) plug(ctx context.Context, p part) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, plugTime)
 	defer cancel()
+	if err := d.reachable(ctx, p); err != nil {
+		return err
+	}
 	arguments := map[string]any{"driver": p.model, "id": p.id, "bus": p.seat.bus, "addr": fmt.Sprintf("%#x", p.seat.slot)}
 	switch p.model {
 	case modelBlk:
@@ -97,6 +100,28 @@ func (d *Driver) plug(ctx context.Context, p part) error {
 		return err
 	}
 	return errors.Join(err, d.takeBackChardev(ctx, p.id))
+}
+
+// reachable refuses a slot in which no guest would look, as QEMU does not: PCI Express ports lead to one
+// device.
+func (d *Driver) reachable(ctx context.Context, p part) error {
+	if p.seat.slot == 0 {
+		return nil
+	}
+	var kind string
+	err := d.client.Execute(ctx, "qom-get", map[string]any{
+		"path": peripherals + "/" + p.seat.bus + "/" + p.seat.bus, "property": "type",
+	}, &kind)
+	switch {
+	case isMissing(err): // the machine's own bus, or none: QEMU will say
+		return nil
+	case err != nil:
+		return refused(err, "%s: QEMU does not tell what bus %s is", p.what, p.seat.bus)
+	case kind == "PCIE":
+		return errdefs.New(errdefs.FailedPrecondition,
+			"%s: %s cannot be used: the bus is a PCI Express port, which has slot 0 only", p.what, p.seat)
+	}
+	return nil
 }
 
 // addChardev makes the connection to the back end and waits until it stands: QEMU would do nothing else

@@ -19,6 +19,7 @@ import (
 // when it is reset, as a guest does that has no hot-plug.
 type vm struct {
 	t       *testing.T
+	args    []string
 	process *testkit.CommandProcess
 	socket  string // of the monitor for the driver
 	second  *qmp.Client
@@ -32,18 +33,25 @@ func newVM(t *testing.T, args ...string) *vm {
 	dir := testkit.SocketDir(t)
 	v := &vm{t: t, socket: filepath.Join(dir, "qmp")}
 	second := filepath.Join(dir, "qmp2")
-	v.process = testkit.Command(t, remedy, "qemu-system-x86_64", append([]string{
+	v.args = append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-S", "-m", "32M",
 		"-machine", "pc,accel=tcg,memory-backend=memory", "-object", "memory-backend-memfd,id=memory,share=on,size=32M",
 		"-device", "pci-bridge,id=pci.opi.0,chassis_nr=1", "-device", "pci-bridge,id=pci.opi.1,chassis_nr=2",
 		"-qmp", "unix:" + v.socket + ",server=on,wait=off", "-qmp", "unix:" + second + ",server=on,wait=off",
-	}, args...)...)
+	}, args...)
+	v.start()
 	var err error
 	v.second, err = qmp.New(qmp.Config{Network: "unix", Address: second, Log: logger(t)})
 	must(t, err)
 	runUntilEnd(t, v.second.Run)
 	v.awake()
 	return v
+}
+
+// start starts QEMU, again if it has been killed.
+func (v *vm) start() {
+	v.t.Helper()
+	v.process = testkit.Command(v.t, remedy, "qemu-system-x86_64", v.args...)
 }
 
 // awake waits until QEMU answers.
