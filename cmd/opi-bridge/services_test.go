@@ -84,3 +84,47 @@ func TestCompatSetting(t *testing.T) {
 		t.Errorf("with --compat: %v, %v", v, err)
 	}
 }
+
+// Lists of resources without a parent work over REST, and over gRPC with and without the parent that
+// stands in the path. The two lists that share a path have one each of their own.
+func TestListsWithAConstantParent(t *testing.T) {
+	t.Parallel()
+	plane := testkit.DataPlane(t)
+	u := startBridge(t, "--store=bolt://"+t.TempDir()+"/state.db", "--spdk=unix://"+plane.Socket())
+	u.await(t)
+	if err := u.create(t, "vol-1"); err != nil {
+		t.Fatal(err)
+	}
+	qos := pb.NewMiddleendQosVolumeServiceClient(u.conn)
+	_, err := qos.CreateQosVolume(t.Context(), &pb.CreateQosVolumeRequest{QosVolumeId: "limited", QosVolume: &pb.QosVolume{
+		VolumeNameRef: "mallocVolumes/vol-1", Limits: &pb.Limits{Max: &pb.QosLimit{RwIopsKiops: 10}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/v1/qosVolumes": "qosVolumes", "/v1/volumes": "qosVolumes", "/v1/qosVolumes?pageSize=5": "qosVolumes",
+		"/v1/encryptedVolumes": "encryptedVolumes", "/v1/virtioScsiTargets": "virtioScsiTargets",
+		"/v1/virtioScsiControllers": "virtioScsiControllers", "/v1/virtioScsiLuns": "virtioScsiLuns", "/v1/virtioBlks": "virtioBlks",
+	} {
+		answer := map[string]any{}
+		code := u.getJSON(t, path, &answer)
+		list, ok := answer[want].([]any)
+		if code != http.StatusOK || !ok || (want == "qosVolumes") != (len(list) == 1) {
+			t.Errorf("%s: %d %v", path, code, answer)
+		}
+	}
+	for _, parent := range []string{"", "volumes"} {
+		list, err := qos.ListQosVolumes(t.Context(), &pb.ListQosVolumesRequest{Parent: parent})
+		if err != nil || len(list.GetQosVolumes()) != 1 {
+			t.Errorf("list below %q: %v, %v", parent, list, err)
+		}
+	}
+	if _, err := qos.ListQosVolumes(t.Context(), &pb.ListQosVolumesRequest{Parent: "nvmeSubsystems/a"}); !errors.Is(err, errdefs.InvalidArgument) {
+		t.Errorf("a parent that has none: %v", err)
+	}
+	var refused struct{ Code int }
+	if code := u.getJSON(t, "/v1/encryptedVolumes?pageSizes=1", &refused); code != http.StatusBadRequest || refused.Code != 3 {
+		t.Errorf("an unknown parameter: %d %+v", code, refused)
+	}
+}
