@@ -58,6 +58,13 @@ func TestOwnServices(t *testing.T) {
 	if code := u.getJSON(t, "/opi-bridge/v1/resources/mallocVolumes/vol-1", &status); code != http.StatusOK || !status.Ready || status.State != "READY" {
 		t.Errorf("status: %d %+v", code, status)
 	}
+	var page struct{ Resources []any }
+	if code := u.getJSON(t, "/opi-bridge/v1/resources?notReadyOnly=true&pageSize=3", &page); code != http.StatusOK || len(page.Resources) != 0 {
+		t.Errorf("what is not ready: %d %+v", code, page)
+	}
+	if code := u.getJSON(t, "/opi-bridge/v1/resources", &page); code != http.StatusOK || len(page.Resources) != 1 {
+		t.Errorf("resources: %d %+v", code, page)
+	}
 	var inventory struct{ Processor struct{ TotalThreads int } }
 	if code := u.getJSON(t, "/v1/inventory/1/inventory/2", &inventory); code != http.StatusOK || inventory.Processor.TotalThreads < 1 {
 		t.Errorf("inventory: %d %+v", code, inventory)
