@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/driver/kvm"
 	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 )
@@ -67,23 +66,23 @@ func (s *driverSettings) check(wrong func(setting, format string, args ...any)) 
 }
 
 // newDriver returns the driver that the settings ask for.
-func (s *settings) newDriver(log *slog.Logger, observe func(method string, took time.Duration, err error)) (driver.Driver, error) {
+func (s *settings) newDriver(log *slog.Logger, observe func(method string, took time.Duration, err error)) (dataPlane, error) {
 	network, address, err := spdkAddress(s.spdk)
 	if err != nil {
 		return nil, err
 	}
-	dataPlane, err := spdk.New(spdk.Config{
+	plain, err := spdk.New(spdk.Config{
 		Network: network, Address: address, KeyDir: s.keyDirectory(), VfioUserDir: s.vfioUserDir, Log: log, ObserveCall: observe,
 	})
 	if err != nil || s.host.driver == driverSPDK {
-		return dataPlane, err
+		return plain, err
 	}
 	network, address, err = spdkAddress(s.host.qmp)
 	if err != nil {
 		return nil, fmt.Errorf("QMP: %w", err)
 	}
 	return kvm.New(kvm.Config{
-		Inner: dataPlane, Network: network, Address: address,
+		Inner: plain, Network: network, Address: address,
 		VhostDir: s.host.vhostDir, VfioUserDir: s.vfioUserDir, Buses: s.host.buses(), Log: log,
 	})
 }

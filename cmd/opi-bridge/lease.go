@@ -13,13 +13,14 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/store"
 )
 
-// How long a bridge that has vanished keeps others out, and how the lease is looked after.
+// How long a bridge that has vanished keeps others out, and how the lease is looked after. A standby
+// has taken over after at most leaseTTL and retryEvery, and the time to read the store.
 const (
-	leaseTTL    = 10 * time.Second
-	renewEvery  = leaseTTL / 5
-	askEvery    = time.Minute // how durable the store is
-	retryEvery  = time.Second // to take the lease over, and to reach a store that is away
-	storeAnswer = 5 * time.Second
+	leaseTTL    = 3 * time.Second
+	renewEvery  = leaseTTL / 3
+	askEvery    = time.Minute            // how durable the store is
+	retryEvery  = 400 * time.Millisecond // to take the lease over, and to reach a store that is away
+	storeAnswer = 2 * time.Second
 )
 
 // tenure is a store that answers only while this process holds the lease of its instance, so that
@@ -37,6 +38,8 @@ type tenure struct {
 	mu      sync.RWMutex
 	current store.Store // guarded by mu: the fenced store, nil while the lease is not held
 	reason  error       // guarded by mu: why it is not held
+	lease   store.Lease // guarded by mu: the lease, while it is held
+	until   time.Time   // guarded by mu: how long it lasts without being renewed, by this process's clock
 	durable string      // guarded by mu: what the store says about its durability, "" before it was asked
 }
 
@@ -68,10 +71,9 @@ func (t *tenure) Run(ctx context.Context) error {
 			continue
 		case <-tick.C:
 		}
-		err := t.bounded(ctx, func(ctx context.Context) error { return t.inner.Renew(ctx, lease) })
+		err := t.renew(ctx, lease)
 		switch {
 		case errors.Is(err, errdefs.FailedPrecondition):
-			t.set(nil, err)
 			return errdefs.Wrap(errdefs.FailedPrecondition, err, "another bridge acts on this data plane now")
 		case err != nil:
 			// The store is away. Nobody can take the lease there either, so this bridge goes on.
@@ -80,16 +82,54 @@ func (t *tenure) Run(ctx context.Context) error {
 	}
 }
 
+// renew makes the lease last, or notes that it is gone.
+func (t *tenure) renew(ctx context.Context, lease store.Lease) error {
+	asked := time.Now()
+	err := t.bounded(ctx, func(ctx context.Context) error { return t.inner.Renew(ctx, lease) })
+	switch {
+	case err == nil:
+		t.mu.Lock()
+		t.until = asked.Add(lease.TTL)
+		t.mu.Unlock()
+	case errors.Is(err, errdefs.FailedPrecondition):
+		t.set(nil, err)
+	}
+	return err
+}
+
+// confirm returns an error unless this process has the lease now. While it must last by this
+// process's own clocks, that costs nothing; a process that was frozen asks the store. A store that is
+// away does not stop it, for nobody can take the lease there either.
+func (t *tenure) confirm(ctx context.Context) error {
+	t.mu.RLock()
+	lease, until, reason := t.lease, t.until, t.reason
+	t.mu.RUnlock()
+	if reason == nil {
+		// One clock stands still while the machine sleeps, the other may be set: both must agree.
+		if now := time.Now(); now.Before(until) && now.Round(0).Before(until.Round(0)) {
+			return nil
+		}
+		if reason = t.renew(ctx, lease); !errors.Is(reason, errdefs.FailedPrecondition) {
+			return nil
+		}
+	}
+	return errdefs.Wrap(errdefs.Unavailable, reason, "this bridge does not have the lease, nothing was done")
+}
+
 // acquire tries until it has the lease, or ctx ends.
 func (t *tenure) acquire(ctx context.Context) (lease store.Lease, ok bool) {
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for {
+		asked := time.Now()
 		err := t.bounded(ctx, func(ctx context.Context) (err error) {
 			lease, err = t.inner.Acquire(ctx, t.holder, leaseTTL)
 			return err
 		})
 		if err == nil {
+			t.mu.Lock()
+			t.lease, t.until = lease, asked.Add(leaseTTL)
+			t.mu.Unlock()
 			t.log.LogAttrs(ctx, slog.LevelInfo, "lease acquired", slog.String("holder", t.holder), slog.Uint64("token", lease.Token))
 			t.set(t.inner.WithFence(lease.Token), nil)
 			return lease, true

@@ -71,7 +71,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		return nil, err
 	}
 
-	dataPlane, err := s.newDriver(log, dataPlaneCall)
+	card, err := s.newDriver(log, dataPlaneCall)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	}
 	lease := newTenure(store.Observed(opened, storeCall), s.holder(), log)
 	eng, err := engine.New(engine.Config{
-		Driver: dataPlane, Store: lease, Kinds: all, Sealer: sealer, Log: log,
+		Driver: fencedDataPlane{card, lease}, Store: lease, Kinds: all, Sealer: sealer, Log: log,
 		AuditInterval: s.auditInterval, CheckID: s.idCheck(),
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	return &bridge{
 		log: log, store: lease, server: front,
 		parts: []part{
-			{"data plane", dataPlane.Run},
+			{"data plane", card.Run},
 			{"lease", lease.Run},
 			{"engine", eng.Run},
 			{"server", front.Run},

@@ -59,13 +59,17 @@ func (e *Engine) contented(en *entry) {
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.slow.Wait()
 	e.slow.Go(func() { e.probe(ctx) })
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry/4) {
+	var told string
+	for {
 		err := e.load(ctx)
 		if err == nil {
 			break
 		}
-		e.cfg.Log.Warn("store cannot be read, trying again", "err", err)
-		if !sleep(ctx, wait) {
+		if text := err.Error(); text != told { // a standby may wait for months
+			told = text
+			e.cfg.Log.Warn("store cannot be read, trying again", "err", err)
+		}
+		if !sleep(ctx, firstRetry) {
 			return nil
 		}
 	}

@@ -125,5 +125,8 @@ func (b *BridgeProcess) Pause() { b.p.tb.Helper(); b.p.signal(syscall.SIGSTOP) }
 // Resume lets it go on.
 func (b *BridgeProcess) Resume() { b.p.tb.Helper(); b.p.signal(syscall.SIGCONT) }
 
+// Running says whether it was started and has not ended.
+func (b *BridgeProcess) Running() bool { return b.p.running() }
+
 // Output returns the last of what it printed.
 func (b *BridgeProcess) Output() string { return b.p.output.String() }

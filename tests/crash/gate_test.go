@@ -2,7 +2,10 @@
 
 package crash_test
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // gate numbers the messages that pass through the proxies in front of the bridge's neighbours, and
 // stops the world at one of them.
@@ -13,6 +16,7 @@ type gate struct {
 	mu sync.Mutex
 	// guarded by mu:
 	count  int           // messages that have passed since arm
+	labels []string      // theirs
 	at     int           // the one to stop at; 0 for none
 	after  bool          // stop when it has been forwarded, not before
 	reads  bool          // count calls that only look, too
@@ -26,7 +30,7 @@ func newGate() *gate { return &gate{reached: make(chan string, 1)} }
 func (g *gate) arm(at int, after, reads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count, g.at, g.after, g.reads = 0, at, after, reads
+	g.count, g.labels, g.at, g.after, g.reads = 0, nil, at, after, reads
 	select {
 	case <-g.reached:
 	default:
@@ -43,6 +47,13 @@ func (g *gate) disarm() int {
 		g.frozen = nil
 	}
 	return g.count
+}
+
+// passed lists the messages that have passed since arm.
+func (g *gate) passed() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.labels)
 }
 
 // class says what a message is to the gate.
@@ -65,6 +76,7 @@ func (g *gate) pass(label string, c class, forward func() error) error {
 	}
 	if c == change || c == look && g.reads {
 		g.count++
+		g.labels = append(g.labels, label)
 		if g.count == g.at {
 			return g.stop(label, forward)
 		}

@@ -61,7 +61,7 @@ func methodClass(method string) class {
 	switch {
 	case method == "notify_get_notifications":
 		return background
-	case strings.Contains(method, "_get_"), method == "bdev_nvme_set_options":
+	case strings.Contains(method, "_get_"), strings.HasSuffix(method, "_get"), method == "bdev_nvme_set_options":
 		return look
 	}
 	return change

@@ -134,8 +134,9 @@ func Fenced(fence uint64, token, holder string) error {
 
 // Held is the error for a lease that another has.
 func Held(holder string, remainingMS int64) error {
-	return errdefs.New(errdefs.FailedPrecondition, "the lease is held by %q for another %d ms", holder, remainingMS).
-		WithInfo("LEASE_HELD", map[string]string{"holder": holder})
+	// The time is not in the text, so that whoever waits sees that nothing is new.
+	return errdefs.New(errdefs.FailedPrecondition, "the lease is held by %q", holder).
+		WithInfo("LEASE_HELD", map[string]string{"holder": holder, "remaining_ms": strconv.FormatInt(remainingMS, 10)})
 }
 
 // Refuse is the error for a stored format that the schema cannot read: a newer one, or none at all.
