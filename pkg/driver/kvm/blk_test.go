@@ -4,6 +4,7 @@ package kvm_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,6 +74,40 @@ func TestDevicesComeAndGo(t *testing.T) {
 	r.lacks("odd")
 	if objects := r.observe(); objects[w.Key()] != nil || objects[other.Key()] != nil || objects[v.Key()] == nil {
 		t.Error("what hangs on devices, or does not, has not come to its end")
+	}
+}
+
+// TestManyDevices fills both buses in one batch, and empties them in another.
+func TestManyDevices(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	var create, remove []driver.Step
+	for i := range int32(2 * driver.SeatsPerPort) {
+		v := volume(fmt.Sprintf("%02x", i))
+		b := &driver.VirtioBlk{Name: fmt.Sprintf("blk-%d", i), Bdev: v.Name, PCI: driver.PCIAddress{Virtual: i}}
+		create = append(create, step(driver.Create, v), driver.Step{Op: driver.Create, Object: b, After: []int{len(create)}})
+		remove = append(remove, step(driver.Delete, b), driver.Step{Op: driver.Delete, Object: v, After: []int{len(remove)}})
+	}
+	began := time.Now()
+	must(t, errors.Join(r.driver.Apply(t.Context(), create)...))
+	plugged := time.Since(began)
+	began = time.Now()
+	r.observe()
+	first := time.Since(began)
+	began = time.Now()
+	there := r.observe()
+	t.Logf("%d devices plugged in %v, observed in %v, and again in %v", len(create)/2, plugged, first, time.Since(began))
+	for _, s := range create {
+		if o := there[s.Object.Key()]; o == nil || len(s.Object.Differences(o)) > 0 {
+			t.Errorf("%s: %+v", s.Object.Key(), o)
+		}
+	}
+	r.vm.letGo()
+	began = time.Now()
+	must(t, errors.Join(r.driver.Apply(t.Context(), remove)...))
+	t.Logf("unplugged in %v", time.Since(began))
+	if len(r.observe()) > 0 || r.vm.chardevs() != "" {
+		t.Errorf("left are %v, %s", r.observe(), r.vm.chardevs())
 	}
 }
 
@@ -249,6 +284,21 @@ func TestDevicesThatAreNotWhereTheyShould(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	r.vm.sits("opi-blk", "pci.opi.0 02.0")
+
+	// One that is unplugged and plugged elsewhere by hand is seen where it is.
+	r.vm.do("device_add", map[string]any{"driver": "virtio-rng-pci", "id": "opi-hand", "bus": "pci.opi.0", "addr": "0x8"}, nil)
+	if b := r.blk("hand"); b.PCI.Seat() != 8 {
+		t.Errorf("%+v", b)
+	}
+	r.vm.do("device_del", map[string]any{"id": "opi-hand"}, nil)
+	r.vm.do("system_reset", nil, nil)
+	r.vm.do("device_add", map[string]any{"driver": "virtio-rng-pci", "id": "opi-hand", "bus": "pci.opi.1", "addr": "0x8"}, nil)
+	testkit.Eventually(t, "it is seen where it is", func() error { // QEMU tells late that the first has gone
+		if b := r.blk("hand"); b.PCI.Seat() != 40 || b.Lacks != driver.LacksBackEnd {
+			return hung("device", *b)
+		}
+		return nil
+	})
 
 	// A device of our name that somebody else has plugged is shown, and not taken for the one.
 	r.vm.do("device_add", map[string]any{"driver": "virtio-rng-pci", "id": "opi-foreign", "bus": "pci.opi.1", "addr": "0x9"}, nil)

@@ -25,17 +25,26 @@ const peripherals = "/machine/peripheral"
 // inFlight is how many questions wait for QEMU's answers at a time; it reads no more than eight ahead.
 const inFlight = 8
 
-// devices asks QEMU for our devices. What fails leaves, and returns, what was known.
+// devices asks QEMU for our devices. What fails leaves, and returns, what was known. As long as none goes, only
+// those that are new are asked about: a device never moves.
 func (d *Driver) devices(ctx context.Context) (map[string]device, error) {
-	var found map[string]device
+	before := d.look()
+	var known, found map[string]device
+	if before.asked == before.departures {
+		known = before.devices
+	}
 	err := d.patiently(ctx, func(ctx context.Context) (err error) {
-		found, err = d.askAll(ctx)
+		found, err = d.askAll(ctx, known)
+		// QEMU tells of departures before it answers what was asked after them.
+		if err == nil && len(known) > 0 && d.look().departures != before.departures {
+			found, err = d.askAll(ctx, nil)
+		}
 		return err
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil {
-		d.monitor.devices = found
+		d.monitor.devices, d.monitor.asked = found, before.departures
 	}
 	return d.monitor.devices, err
 }
@@ -84,8 +93,8 @@ func (d *Driver) patiently(ctx context.Context, ask func(context.Context) error)
 	return nil
 }
 
-// askAll asks for all of our devices.
-func (d *Driver) askAll(ctx context.Context) (map[string]device, error) {
+// askAll asks for all of our devices, but where those that are known sit.
+func (d *Driver) askAll(ctx context.Context, known map[string]device) (map[string]device, error) {
 	var children []struct {
 		Name string `json:"name"`
 	}
@@ -93,8 +102,11 @@ func (d *Driver) askAll(ctx context.Context) (map[string]device, error) {
 		return nil, err
 	}
 	var ids []string
+	found := make(map[string]device, len(children))
 	for _, child := range children {
-		if ours(child.Name) {
+		if v, is := known[child.Name]; is {
+			found[child.Name] = v
+		} else if ours(child.Name) {
 			ids = append(ids, child.Name)
 		}
 	}
@@ -110,7 +122,6 @@ func (d *Driver) askAll(ctx context.Context) (map[string]device, error) {
 		})
 	}
 	questions.Wait()
-	found := make(map[string]device, len(ids))
 	for i, id := range ids {
 		switch {
 		case errs[i] == nil:

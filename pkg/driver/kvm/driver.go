@@ -47,14 +47,15 @@ type Config struct {
 	Log *slog.Logger
 	// UnplugTime bounds the wait for a guest to let go of a device; 0 is 12 s.
 	UnplugTime time.Duration
-	// AnswerTime is how long QEMU may take to tell what it has; 0 is 5 s.
+	// AnswerTime is how long QEMU may take to tell what it has; 0 is 2 s. Whoever observes waits as long
+	// for a QEMU that stands still.
 	AnswerTime time.Duration
 }
 
 const (
 	// defaultUnplugTime is twice what a guest needs with the slowest way of hot-plug, that of PCI Express.
 	defaultUnplugTime = 12 * time.Second
-	defaultAnswerTime = 5 * time.Second
+	defaultAnswerTime = 2 * time.Second
 )
 
 // Driver is a data plane with a QEMU in front of it. It implements [driver.Driver], and passes
@@ -67,6 +68,7 @@ type Driver struct {
 	came, changed chan struct{}
 	locks         locks
 	departures    departures
+	plugging      chan struct{} // has an element for each device that is being plugged
 
 	mu      sync.Mutex
 	monitor monitor // guarded by mu
@@ -108,7 +110,10 @@ func New(cfg Config) (*Driver, error) {
 		}
 		*dir = abs
 	}
-	d := &Driver{cfg: cfg, out: make(chan driver.Event), came: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	d := &Driver{
+		cfg: cfg, out: make(chan driver.Event), came: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		plugging: make(chan struct{}, pluggingMost),
+	}
 	d.monitor.why = errdefs.New(errdefs.Unavailable, "no connection has been tried yet")
 	client, err := qmp.New(qmp.Config{
 		Network: cfg.Network, Address: cfg.Address, Log: cfg.Log,

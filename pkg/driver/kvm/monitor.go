@@ -30,6 +30,9 @@ type monitor struct {
 	// devices is what QEMU had when it last told, by id. It is kept over a lost connection, unless
 	// there is no QEMU any more.
 	devices map[string]device
+	// departures counts devices that have gone, and connections: what was asked for before the last of
+	// them must be asked for again. asked is its value when devices was.
+	departures, asked uint64
 	// gone says that nobody listens at the monitor's address: there is no QEMU, and no guest.
 	gone bool
 }
@@ -62,6 +65,7 @@ func (d *Driver) up() {
 	d.mu.Lock()
 	d.monitor.up, d.monitor.gone, d.monitor.why = true, false, nil
 	d.monitor.connections++
+	d.monitor.departures++
 	version := d.monitor.version
 	d.mu.Unlock()
 	d.cfg.Log.Info("QEMU is there", "address", d.cfg.Address, "version", version.String())
@@ -95,6 +99,9 @@ func (d *Driver) event(e qmp.Event) {
 	if err := json.Unmarshal(e.Data, &data); err != nil || !ours(data.Device) {
 		return
 	}
+	d.mu.Lock()
+	d.monitor.departures++
+	d.mu.Unlock()
 	d.departures.tell(data.Device)
 	d.tell(driver.EventChanged)
 }

@@ -16,8 +16,12 @@ import (
 const (
 	// connectTime bounds the way from a socket that is there to a connection of QEMU's.
 	connectTime = 3 * time.Second
+	// forgetTime bounds how long QEMU remembers a connection that was taken away.
+	forgetTime = 500 * time.Millisecond
 	// plugTime bounds a plugging: QEMU does nothing else while a device waits for a back end that has just gone.
 	plugTime = 10 * time.Second
+	// pluggingMost is how many devices are plugged at a time: QEMU does one after the other.
+	pluggingMost = 4
 	// cleanupTime bounds what is taken back though the caller may be gone.
 	cleanupTime = 5 * time.Second
 	// lookPause lies between two looks for what takes milliseconds.
@@ -74,6 +78,12 @@ func (d *Driver) pluggable(p part) error {
 func (d *Driver) plug(ctx context.Context, p part) error {
 	if err := d.pluggable(p); err != nil {
 		return err
+	}
+	select {
+	case d.plugging <- struct{}{}:
+		defer func() { <-d.plugging }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, plugTime)
 	defer cancel()
@@ -140,11 +150,19 @@ func (d *Driver) addChardev(ctx context.Context, p part) error {
 	} else {
 		data["reconnect"] = 1
 	}
-	err := d.client.Execute(ctx, "chardev-add", map[string]any{
-		"id": p.id, "backend": map[string]any{"type": "socket", "data": data},
-	}, nil)
-	if err != nil {
-		return refused(err, "%s: QEMU cannot be given the connection to %s", p.what, p.socket)
+	// One of the same id that has just been taken away while it was connecting is remembered a moment longer.
+	patience, stop := context.WithTimeout(ctx, forgetTime)
+	defer stop()
+	for {
+		err := d.client.Execute(ctx, "chardev-add", map[string]any{
+			"id": p.id, "backend": map[string]any{"type": "socket", "data": data},
+		}, nil)
+		if err == nil {
+			break
+		}
+		if qmp.Refusal(err) == nil || pause(patience, lookPause) != nil {
+			return refused(err, "%s: QEMU cannot be given the connection to %s", p.what, p.socket)
+		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
