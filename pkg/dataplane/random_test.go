@@ -20,13 +20,13 @@ func TestRandomCallsLeaveNothingBehind(t *testing.T) {
 	ports := []string{freePort(t), freePort(t)}
 	storage := dial(t, storagePath)
 	storage.must("nvmf_create_transport", `{"trtype":"TCP"}`)
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	var all sync.WaitGroup
 	for n := range connections {
 		local, remote := dial(t, path), dial(t, storagePath)
 		all.Go(func() {
-			rng := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // test data
+			rng := rand.New(rand.NewPCG(seed, uint64(n)))
 			for range calls {
 				c := local
 				if rng.IntN(2) == 0 {
