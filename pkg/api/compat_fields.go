@@ -52,8 +52,12 @@ func has(m protoreflect.Message, path string) bool {
 	return has(m.Get(fd).Message(), rest)
 }
 
+// guard is the field that says who may reach a subsystem.
+const guard = "spec.hostnqn"
+
 // mask makes "*" in an update mask stand for all fields that are set or can be changed. That bridge's
-// clients send it with half of the fields.
+// clients send it with half of the fields. A guard that is left out stays: to clear it would open the
+// subsystem to any host, which nobody asked for.
 func (c *compat) mask(h *handler, req protoreflect.Message) {
 	mask, ok := req.Get(h.mask).Message().Interface().(*fieldmaskpb.FieldMask)
 	if !ok || len(mask.GetPaths()) != 1 || mask.GetPaths()[0] != "*" {
@@ -62,7 +66,7 @@ func (c *compat) mask(h *handler, req protoreflect.Message) {
 	body := req.Get(h.body).Message()
 	named := &fieldmaskpb.FieldMask{}
 	resource.Leaves(body.Descriptor(), func(path string, _ protoreflect.FieldDescriptor) {
-		if h.kind.Mutable(path) || has(body, path) {
+		if h.kind.Mutable(path) && path != guard || has(body, path) {
 			named.Paths = append(named.Paths, path)
 		}
 	})

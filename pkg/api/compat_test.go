@@ -165,6 +165,13 @@ func TestCompatNvme(t *testing.T) {
 
 	sub, err := c.CreateNvmeSubsystem(t.Context(), subsystem("endpoint-test", "nqn.2022-09.io.spdk:opi2"))
 	must(t, err)
+	kept, err := c.UpdateNvmeSubsystem(t.Context(), &pb.UpdateNvmeSubsystemRequest{UpdateMask: everything(), NvmeSubsystem: &pb.NvmeSubsystem{
+		Name: sub.GetName(), Spec: &pb.NvmeSubsystemSpec{Nqn: "nqn.2022-09.io.spdk:opi2"},
+	}})
+	must(t, err)
+	if kept.GetSpec().GetHostnqn() != host {
+		t.Errorf("an update that does not speak of hosts has opened the subsystem: %v", kept)
+	}
 	port := fmt.Sprint(testkit.FreePort(t))
 	endpoint := func(name string, sizes int32) *pb.NvmeController {
 		return &pb.NvmeController{Name: name, Spec: &pb.NvmeControllerSpec{
