@@ -79,8 +79,7 @@ func (e *Engine) succeed(ctx context.Context, en *entry) error {
 	switch en.rec.State {
 	case resource.StateDeleting:
 		if err := e.erase(ctx, en.rec); err != nil {
-			e.postpone(en, err)
-			return err
+			return e.unnoted(en, err)
 		}
 		e.mu.Lock()
 		e.index.remove(en.rec.Name)
@@ -91,8 +90,7 @@ func (e *Engine) succeed(ctx context.Context, en *entry) error {
 		was := en.rec.State
 		rec, err := e.write(ctx, en.rec.With(func(r *resource.Record) { r.State, r.Prior = resource.StateReady, nil }))
 		if err != nil {
-			e.postpone(en, err)
-			return err
+			return e.unnoted(en, err)
 		}
 		e.replaceRecord(en, rec)
 		e.cfg.Log.Info("ready", "resource", rec.Name, "was", string(was))
@@ -101,6 +99,13 @@ func (e *Engine) succeed(ctx context.Context, en *entry) error {
 	}
 	e.contented(en)
 	return nil
+}
+
+// unnoted leaves an intent that was carried out, but is still an intent in the store: a later pass
+// writes the outcome.
+func (e *Engine) unnoted(en *entry, err error) error {
+	e.postpone(en, err)
+	return errdefs.Wrap(errdefs.OutcomeUnknown, err, "the data plane has what was asked of %s, but the store did not take note", en.rec.Name)
 }
 
 // takeBack undoes a create or an update that the data plane refused, so that it is as if it had never

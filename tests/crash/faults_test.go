@@ -8,6 +8,8 @@ import "time"
 type fault struct {
 	name string
 	do   func(r *rig)
+	// heal ends it after the request has been answered; nil when it ends by itself.
+	heal func(r *rig)
 	// fatal says that the bridge is dead after do, and is to be started again.
 	fatal bool
 	// every says that the default run, too, has it at every point of a replay.

@@ -64,6 +64,10 @@ func (r reporter) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == underDisk {
+		fmt.Fprintln(os.Stderr, launch(os.Args[2], os.Args[3:]))
+		os.Exit(1) //nolint:forbidigo // this process was to become another program
+	}
 	redis.LogTo(slog.New(slog.DiscardHandler)) // that a server which was killed is away is no news
 	goleak.VerifyTestMain(reporter{m})
 }

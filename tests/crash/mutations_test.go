@@ -93,6 +93,9 @@ func (r *rig) break1(m mutation, f fault, at int, after bool) bool {
 	reached := ""
 	got, err := r.during(m, f, &reached)
 	r.gate.disarm()
+	if f.heal != nil {
+		f.heal(r)
+	}
 	what := fmt.Sprintf("%s, %s at message %d (%s), after it: %v", m.name, f.name, at, reached, after)
 	if reached == "" {
 		if err != nil {

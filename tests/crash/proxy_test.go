@@ -106,8 +106,11 @@ func (p *proxy) pump(next func() (message, error), to net.Conn) {
 	}
 }
 
-// cut ends all connections; what waits at the gate is lost.
+// cut ends all connections; what waits at the gate is lost. A proxy that is not there has none.
 func (p *proxy) cut() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {

@@ -34,8 +34,9 @@ type rig struct {
 	gate      *gate
 	dataPlane *testkit.DataPlaneProcess
 	dpProxy   *proxy
-	redis     *testkit.RedisServer
-	stProxy   *proxy
+	redis     *testkit.RedisServer // nil when the store is a file
+	stProxy   *proxy               // nil when the store is a file
+	disk      *drive               // nil when the store is Redis
 	bridge    *testkit.BridgeProcess
 	client    client
 	kinds     map[string]*resource.Kind
@@ -55,6 +56,31 @@ type rig struct {
 // newRig starts everything; the bridge's records are in Redis.
 func newRig(t *testing.T, node *storage) *rig {
 	t.Helper()
+	r := prepare(t, node)
+	r.redis = testkit.Redis(t)
+	r.stProxy = newProxy(t, r.gate, "tcp", "127.0.0.1:0", r.redis.Addr(), newRESPWire)
+	s, err := redis.New(redis.Config{URL: "redis://" + r.redis.Addr() + "/0", Instance: instance})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	r.records = s
+	r.run("redis://"+r.stProxy.listener.Addr().String()+"/0", nil)
+	return r
+}
+
+// newFileRig starts everything; the bridge's records are in that file.
+func newFileRig(t *testing.T, node *storage, file string) *rig {
+	t.Helper()
+	r := prepare(t, node)
+	var under []string
+	r.disk, under = newDrive(t, r.gate, testkit.SocketDir(t))
+	r.records = copied{path: file, copy: file + ".copy"}
+	r.run("bolt://"+file, under)
+	return r
+}
+
+// prepare starts what all rigs have.
+func prepare(t *testing.T, node *storage) *rig {
+	t.Helper()
 	r := &rig{t: t, gate: newGate(), storage: node, file: filepath.Join(t.TempDir(), "file.img"), kinds: map[string]*resource.Kind{}, made: map[resource.Name]proto.Message{}}
 	must(t, os.WriteFile(r.file, make([]byte, 2<<20), 0o600))
 	for i := range r.ports {
@@ -68,22 +94,19 @@ func newRig(t *testing.T, node *storage) *rig {
 		r.kinds[k.Singular()] = k
 	}
 	r.dataPlane = testkit.DataPlane(t)
-	r.redis = testkit.Redis(t)
-	dir := testkit.SocketDir(t)
-	socket := filepath.Join(dir, "spdk.sock")
-	r.dpProxy = newProxy(t, r.gate, "unix", socket, r.dataPlane.Socket(), newJSONWire)
-	r.stProxy = newProxy(t, r.gate, "tcp", "127.0.0.1:0", r.redis.Addr(), newRESPWire)
-	r.bridge = testkit.Bridge(t, testkit.BridgeConfig{
-		SPDK: "unix://" + socket, Store: "redis://" + r.stProxy.listener.Addr().String() + "/0", Instance: instance, WaitFor: "/healthz",
-	})
-	r.client = dial(t, r.bridge.GRPCAddr())
+	r.dpProxy = newProxy(t, r.gate, "unix", filepath.Join(testkit.SocketDir(t), "spdk.sock"), r.dataPlane.Socket(), newJSONWire)
 	r.eye = watch(t, r.dataPlane)
-	s, err := redis.New(redis.Config{URL: "redis://" + r.redis.Addr() + "/0", Instance: instance})
-	must(t, err)
-	t.Cleanup(func() { _ = s.Close() })
-	r.records = s
-	r.ready()
 	return r
+}
+
+// run starts the bridge on a store, under a program if one is given.
+func (r *rig) run(url string, under []string) {
+	r.t.Helper()
+	r.bridge = testkit.Bridge(r.t, testkit.BridgeConfig{
+		SPDK: "unix://" + r.dpProxy.listener.Addr().String(), Store: url, Instance: instance, WaitFor: "/healthz", Under: under,
+	})
+	r.client = dial(r.t, r.bridge.GRPCAddr())
+	r.ready()
 }
 
 // watch returns a driver that looks at a data plane besides the bridge.

@@ -84,8 +84,13 @@ func (s *Store) writeGroup() {
 	if n == 0 {
 		return
 	}
-	if err := s.db.Update(func(tx *bbolt.Tx) error { return applyGroup(tx, group) }); err != nil {
-		err = s.writeError(err)
+	var id int
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		id = tx.ID()
+		return applyGroup(tx, group)
+	})
+	if err != nil {
+		err = s.writeError(id, err)
 		for _, r := range group {
 			if r.err == nil {
 				r.revisions, r.err = nil, err

@@ -18,7 +18,9 @@ import (
 // held it is gone.
 func (s *Store) prepare(schema store.Schema) error {
 	var refused error // a refusal, which has its class already
+	var id int
 	err := s.db.Update(func(tx *bbolt.Tx) error {
+		id = tx.ID()
 		fresh := tx.Bucket([]byte(layout.Meta)) == nil
 		if fresh {
 			if name, _ := tx.Cursor().First(); name != nil {
@@ -52,7 +54,7 @@ func (s *Store) prepare(schema store.Schema) error {
 		return put(tx.Bucket([]byte(layout.Lease)), layout.Holder, "")
 	})
 	if err != nil && refused == nil {
-		return s.writeError(err)
+		return s.writeError(id, err)
 	}
 	return refused
 }

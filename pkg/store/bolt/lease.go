@@ -47,7 +47,9 @@ func (s *Store) changeLease(ctx context.Context, change func(*lease) error) erro
 		return err
 	}
 	var refused error
+	var id int
 	err := s.db.Update(func(tx *bbolt.Tx) error {
+		id = tx.ID()
 		l := readLease(tx)
 		if refused = change(&l); refused != nil {
 			return refused
@@ -55,7 +57,7 @@ func (s *Store) changeLease(ctx context.Context, change func(*lease) error) erro
 		return writeLease(tx, l)
 	})
 	if err != nil && refused == nil {
-		return s.writeError(err)
+		return s.writeError(id, err)
 	}
 	return refused
 }

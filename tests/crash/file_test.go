@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/opi-bridge/opi-bridge/pkg/store"
+	"github.com/opi-bridge/opi-bridge/pkg/store/bolt"
+)
+
+// copied reads the records out of a copy of a file that a bridge has open.
+type copied struct {
+	store.Store
+	path, copy string
+}
+
+// Load is that of store.Store.
+func (c copied) Load(ctx context.Context) ([]store.Document, error) {
+	data, err := os.ReadFile(c.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(c.copy, data, 0o600); err != nil {
+		return nil, err
+	}
+	s, err := bolt.New(bolt.Config{URL: "bolt://" + c.copy})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close() }()
+	return s.Load(ctx)
+}
+
+func brokenDisk() fault {
+	return fault{name: "disk broken", do: func(r *rig) { r.disk.fail(unix.EIO) }, heal: func(r *rig) { r.disk.fail(0) }}
+}
+
+func fullDisk() fault {
+	return fault{name: "disk full", do: func(r *rig) { r.disk.fail(unix.ENOSPC) }, heal: func(r *rig) { r.disk.fail(0) }}
+}
+
+// TestFile breaks mutations at every message and at every write of a store in a file.
+func TestFile(t *testing.T) {
+	shared := newStorage(t)
+	for _, s := range subjects() {
+		if !*full && s.kind != "nullVolume" && s.kind != "nvmeSubsystem" {
+			continue // to the store all kinds are the same
+		}
+		t.Run(s.kind, func(t *testing.T) {
+			t.Parallel()
+			r := newFileRig(t, shared, filepath.Join(t.TempDir(), "state.db"))
+			r.known = append(r.known, s.name)
+			for _, b := range s.base {
+				r.build(b)
+			}
+			for _, m := range mutations() {
+				if m.subject.name != s.name {
+					continue
+				}
+				for _, f := range []fault{killBridge(), brokenDisk(), fullDisk()} {
+					r.as(t, m.name+"/"+f.name, func() { r.mutate(m, f) })
+				}
+			}
+		})
+	}
+}
