@@ -93,7 +93,7 @@ func prepare(t *testing.T, node *storage) *rig {
 	for _, k := range all {
 		r.kinds[k.Singular()] = k
 	}
-	r.dataPlane = testkit.DataPlane(t)
+	r.dataPlane = testkit.DataPlane(t, "--vhost-dir", testkit.SocketDir(t))
 	r.dpProxy = newProxy(t, r.gate, "unix", filepath.Join(testkit.SocketDir(t), "spdk.sock"), r.dataPlane.Socket(), newJSONWire)
 	r.eye = watch(t, r.dataPlane)
 	return r

@@ -7,6 +7,7 @@ import (
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 )
@@ -87,7 +88,7 @@ func listener() built {
 
 // subjects are the kinds that the bridge serves on this data plane.
 func subjects() []subject {
-	return []subject{
+	return append(virtio(), []subject{
 		{
 			built: built{"nullVolume", "nullVolumes/vol-1", fixed(&pb.NullVolume{BlockSize: 512, BlocksCount: 2048})},
 			changes: []changed{
@@ -128,6 +129,46 @@ func subjects() []subject {
 			built: disk("mallocVolumes/memo-1"), base: []built{web(), memory("memo-1"), memory("memo-2")},
 			changes: []changed{
 				setting("spec.volume_name_ref", func(_ *rig, m *pb.NvmeNamespace) { m.Spec.VolumeNameRef = "mallocVolumes/memo-2" }),
+			},
+		},
+	}...)
+}
+
+func function(virtual int32) *pb.PciEndpoint {
+	return &pb.PciEndpoint{PortId: wrapperspb.Int32(0), PhysicalFunction: wrapperspb.Int32(1), VirtualFunction: wrapperspb.Int32(virtual)}
+}
+
+func scsi() built {
+	return built{"virtioScsiTarget", "virtioScsiTargets/scsi-1", fixed(&pb.VirtioScsiTarget{})}
+}
+
+// virtio are the kinds behind vhost-user sockets, and the limits of a volume.
+func virtio() []subject {
+	return []subject{
+		{
+			built: built{"qosVolume", "qosVolumes/slow-1", fixed(&pb.QosVolume{
+				VolumeNameRef: "mallocVolumes/memo-1", Limits: &pb.Limits{Max: &pb.QosLimit{RwIopsKiops: 3}},
+			})},
+			base: []built{memory("memo-1")},
+			changes: []changed{
+				setting("limits.max.rw_iops_kiops", func(_ *rig, m *pb.QosVolume) { m.Limits.Max.RwIopsKiops = 5 }),
+			},
+		},
+		{
+			built: built{"virtioBlk", "virtioBlks/blk-1", fixed(&pb.VirtioBlk{PcieId: function(1), VolumeNameRef: "mallocVolumes/memo-1"})},
+			base:  []built{memory("memo-1"), memory("memo-2")},
+			changes: []changed{
+				setting("volume_name_ref", func(_ *rig, m *pb.VirtioBlk) { m.VolumeNameRef = "mallocVolumes/memo-2" }),
+			},
+		},
+		{built: scsi()},
+		{
+			built: built{"virtioScsiLun", "virtioScsiLuns/lun-1", fixed(&pb.VirtioScsiLun{
+				TargetNameRef: "virtioScsiTargets/scsi-1", VolumeNameRef: "mallocVolumes/memo-1",
+			})},
+			base: []built{memory("memo-1"), memory("memo-2"), scsi()},
+			changes: []changed{
+				setting("volume_name_ref", func(_ *rig, m *pb.VirtioScsiLun) { m.VolumeNameRef = "mallocVolumes/memo-2" }),
 			},
 		},
 	}
