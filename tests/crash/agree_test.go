@@ -5,6 +5,7 @@ package crash_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
+	"github.com/opi-bridge/opi-bridge/pkg/store"
 )
 
 // picture is what store and data plane hold at one moment. It shows them to the kinds' declarations,
@@ -89,11 +92,34 @@ func (r *rig) look(ctx context.Context) (*picture, error) {
 		if k == nil {
 			return nil, fmt.Errorf("%s is of no kind", name)
 		}
-		if p.records[name], err = k.Decode(name, d.Revision, d.Body, nil); err != nil {
+		secrets, err := r.unseal(d)
+		if err != nil {
+			return nil, err
+		}
+		if p.records[name], err = k.Decode(name, d.Revision, d.Body, secrets); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
+}
+
+// unseal opens the secrets of a document.
+func (r *rig) unseal(d store.Document) (map[string]secret.Value, error) {
+	sealed := map[string]string{}
+	if len(d.Sealed) > 0 {
+		if err := json.Unmarshal(d.Sealed, &sealed); err != nil {
+			return nil, err
+		}
+	}
+	secrets := map[string]secret.Value{}
+	for field, text := range sealed {
+		value, err := r.sealer.Open(text, secret.Place{Document: d.Name, Field: field})
+		if err != nil {
+			return nil, err
+		}
+		secrets[field] = value
+	}
+	return secrets, nil
 }
 
 // agrees says where records and data plane differ: nothing may be under way, missing, otherwise, or

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -248,10 +249,17 @@ func happened(m mutation, r *rig, before, now proto.Message) (bool, error) {
 	return false, nil
 }
 
-// covers says whether now has everything that asked sets.
+// covers says whether now has everything that asked sets. Bytes are secrets, which never come back:
+// whether they are right is seen in store and data plane.
 func covers(asked, now proto.Message) bool {
 	merged := proto.Clone(now)
 	proto.Merge(merged, asked)
+	merged.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if fd.Kind() == protoreflect.BytesKind {
+			merged.ProtoReflect().Clear(fd)
+		}
+		return true
+	})
 	return len(resource.Changed(merged, now)) == 0
 }
 

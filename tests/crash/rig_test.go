@@ -20,6 +20,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	"github.com/opi-bridge/opi-bridge/pkg/secret"
 	"github.com/opi-bridge/opi-bridge/pkg/store"
 	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
@@ -46,6 +47,8 @@ type rig struct {
 
 	storage *storage
 	file    string
+	keyFile string         // seals the secrets in the store
+	sealer  *secret.Sealer // opens them
 	ports   [2]int
 	// known lists the names that the test uses.
 	known []resource.Name
@@ -83,6 +86,10 @@ func prepare(t *testing.T, node *storage) *rig {
 	t.Helper()
 	r := &rig{t: t, gate: newGate(), storage: node, file: filepath.Join(t.TempDir(), "file.img"), kinds: map[string]*resource.Kind{}, made: map[resource.Name]proto.Message{}}
 	must(t, os.WriteFile(r.file, make([]byte, 2<<20), 0o600))
+	r.keyFile = filepath.Join(filepath.Dir(r.file), "seal.key")
+	var err error
+	r.sealer, err = secret.LoadOrCreateKeyFile(r.keyFile)
+	must(t, err)
 	for i := range r.ports {
 		r.ports[i] = testkit.FreePort(t)
 	}
@@ -104,6 +111,7 @@ func (r *rig) run(url string, under []string) {
 	r.t.Helper()
 	r.bridge = testkit.Bridge(r.t, testkit.BridgeConfig{
 		SPDK: "unix://" + r.dpProxy.listener.Addr().String(), Store: url, Instance: instance, WaitFor: "/healthz", Under: under,
+		Flags: []string{"--secret-key-file", r.keyFile, "--key-dir", filepath.Join(filepath.Dir(r.keyFile), "keys")},
 	})
 	r.client = dial(r.t, r.bridge.GRPCAddr())
 	r.ready()

@@ -4,6 +4,7 @@ package crash_test
 
 import (
 	"strconv"
+	"strings"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/protobuf/proto"
@@ -142,9 +143,17 @@ func scsi() built {
 	return built{"virtioScsiTarget", "virtioScsiTargets/scsi-1", fixed(&pb.VirtioScsiTarget{})}
 }
 
-// virtio are the kinds behind vhost-user sockets, and the limits of a volume.
+// virtio are the kinds behind vhost-user sockets, and those that add something to a volume.
 func virtio() []subject {
 	return []subject{
+		{
+			built: built{"encryptedVolume", "encryptedVolumes/safe-1", fixed(&pb.EncryptedVolume{
+				VolumeNameRef: "mallocVolumes/memo-1", Cipher: pb.EncryptionType_ENCRYPTION_TYPE_AES_XTS_128,
+				Key: []byte(strings.Repeat("a", 16) + strings.Repeat("b", 16)),
+			})},
+			base: []built{memory("memo-1")},
+		},
+		{built: built{"virtioScsiController", "virtioScsiControllers/scsi-2", fixed(&pb.VirtioScsiController{PcieId: function(2)})}},
 		{
 			built: built{"qosVolume", "qosVolumes/slow-1", fixed(&pb.QosVolume{
 				VolumeNameRef: "mallocVolumes/memo-1", Limits: &pb.Limits{Max: &pb.QosLimit{RwIopsKiops: 3}},
