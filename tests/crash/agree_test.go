@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type picture struct {
 	registry *resource.Registry
 	records  map[resource.Name]*resource.Record
 	have     map[driver.Key]driver.Object
+	foreign  map[driver.Key]driver.Object // what must be there though no record asks for it
 }
 
 // Record implements [resource.View].
@@ -85,7 +87,7 @@ func (r *rig) look(ctx context.Context) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &picture{registry: r.registry, records: map[resource.Name]*resource.Record{}, have: seen.Objects}
+	p := &picture{registry: r.registry, records: map[resource.Name]*resource.Record{}, have: seen.Objects, foreign: r.foreign}
 	for _, d := range docs {
 		name := resource.Name(d.Name)
 		k := r.registry.ByName(name)
@@ -125,7 +127,10 @@ func (r *rig) unseal(d store.Document) (map[string]secret.Value, error) {
 // agrees says where records and data plane differ: nothing may be under way, missing, otherwise, or
 // left over.
 func (p *picture) agrees() error {
-	want := map[driver.Key]driver.Object{}
+	want := maps.Clone(p.foreign)
+	if want == nil {
+		want = map[driver.Key]driver.Object{}
+	}
 	var errs []error
 	for name, rec := range p.records {
 		if rec.State != resource.StateReady {

@@ -50,6 +50,8 @@ type rig struct {
 	keyFile string         // seals the secrets in the store
 	sealer  *secret.Sealer // opens them
 	ports   [2]int
+	// foreign are objects that others have made in the data plane.
+	foreign map[driver.Key]driver.Object
 	// known lists the names that the test uses.
 	known []resource.Name
 	// made lists what stands besides the resource under test, as it was answered.
@@ -111,7 +113,7 @@ func (r *rig) run(url string, under []string) {
 	r.t.Helper()
 	r.bridge = testkit.Bridge(r.t, testkit.BridgeConfig{
 		SPDK: "unix://" + r.dpProxy.listener.Addr().String(), Store: url, Instance: instance, WaitFor: "/healthz", Under: under,
-		Flags: []string{"--secret-key-file", r.keyFile, "--key-dir", filepath.Join(filepath.Dir(r.keyFile), "keys")},
+		Flags: []string{"--secret-key-file", r.keyFile, "--key-dir", filepath.Join(filepath.Dir(r.keyFile), "keys"), "--audit-interval", "1s"},
 	})
 	r.client = dial(r.t, r.bridge.GRPCAddr())
 	r.ready()
