@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -201,7 +202,7 @@ func (r *rig) judge(m mutation, before, acked proto.Message, answer error) error
 	case refused(answer) && done:
 		return errors.New("refused, and yet it happened")
 	}
-	again, err := r.request(m)
+	again, err := r.insist(m)
 	if err != nil {
 		return fmt.Errorf("the same request again: %w", err)
 	}
@@ -218,6 +219,25 @@ func (r *rig) judge(m mutation, before, acked proto.Message, answer error) error
 		return fmt.Errorf("after the same request again it is %v, %w", now, err)
 	}
 	return nil
+}
+
+// insist sends m until the answer is another than "try again", as clients do.
+func (r *rig) insist(m mutation) (proto.Message, error) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), settleTime)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got, err := r.request(m)
+		if status.Code(err) != codes.Unavailable {
+			return got, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return got, err
+		}
+	}
 }
 
 // happened says whether now is the state after m; it fails when it is neither that nor the one before.
