@@ -27,9 +27,10 @@ const (
 type faults struct {
 	mu sync.Mutex
 	// guarded by mu:
-	kind  fault
-	left  int // calls until the fault; negative when disarmed
-	fired bool
+	kind   fault
+	left   int // calls until the fault; negative when disarmed
+	fired  bool
+	loaded func() // runs once after the next Load
 }
 
 func (f *faults) String() string {

@@ -66,10 +66,15 @@ func (e *Engine) commit(ctx context.Context, name resource.Name, w store.Write) 
 
 // heal reads the store again and makes every entry in limbo what the store says it is.
 func (e *Engine) heal(ctx context.Context) error {
+	// Only what is in limbo already: a write that is lost while the store is being read may be newer
+	// than what is read.
 	e.mu.RLock()
-	inLimbo := len(e.index.limbo)
+	inLimbo := make(map[resource.Name]*entry, len(e.index.limbo))
+	for name := range e.index.limbo {
+		inLimbo[name] = e.index.entries[name]
+	}
 	e.mu.RUnlock()
-	if inLimbo == 0 {
+	if len(inLimbo) == 0 {
 		return nil
 	}
 	docs, err := e.cfg.Store.Load(ctx)
@@ -83,7 +88,10 @@ func (e *Engine) heal(ctx context.Context) error {
 	for _, d := range docs {
 		byName[resource.Name(d.Name)] = d
 	}
-	for name := range e.index.limbo {
+	for name, before := range inLimbo {
+		if e.index.entries[name] != before {
+			continue
+		}
 		unlock := e.locks.TryLock(name, true)
 		if unlock == nil {
 			continue // its mutation is about to end
