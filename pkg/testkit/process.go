@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -37,14 +39,53 @@ func newProcess(tb testing.TB, name string, args ...string) *process {
 	tb.Cleanup(func() {
 		p.kill()
 		text := p.output.String()
-		if strings.Contains(text, "WARNING: DATA RACE") {
-			tb.Errorf("%s had a data race", p)
+		if _, race, found := strings.Cut(text, "WARNING: DATA RACE"); found {
+			tb.Errorf("%s had a data race%s", p, firstLines(race, raceLines))
 		}
 		if tb.Failed() {
-			tb.Logf("output of %s:\n%s", p, text)
+			p.show(text)
 		}
 	})
 	return p
+}
+
+// show prints the end of the output. All of it is kept where "go test -artifacts" keeps things: in
+// the test's own output it would bury what the test says, which is printed after it for a subtest.
+func (p *process) show(text string) {
+	kept := "go test -artifacts keeps all of it"
+	if err := keep(p.tb.ArtifactDir(), filepath.Base(p.name), text); err != nil {
+		kept = err.Error()
+	}
+	p.tb.Logf("the last output of %s (%s):\n%s", p, kept, lastLines(text, shownLines))
+}
+
+// keep writes a file of that name, with a number so that several processes of one program do not
+// share it.
+func keep(dir, name, text string) error {
+	f, err := os.CreateTemp(dir, name+"-*.log")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// raceLines and shownLines bound what a failed test prints of a process's output.
+const (
+	raceLines  = 50
+	shownLines = 20
+)
+
+// firstLines returns at most n lines of the beginning.
+func firstLines(text string, n int) string {
+	lines := strings.SplitAfterN(text, "\n", n+1)
+	return strings.Join(lines[:min(n, len(lines))], "")
+}
+
+// lastLines returns at most n lines of the end.
+func lastLines(text string, n int) string {
+	lines := strings.SplitAfter(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
 func (p *process) String() string { return p.name + " " + strings.Join(p.args, " ") }

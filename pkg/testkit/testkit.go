@@ -18,12 +18,12 @@ import (
 
 // patience bounds every wait. It is generous, because a busy machine is slow and a right test never
 // waits that long.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // pause lies between two looks of Eventually.
 const pause = 2 * time.Millisecond
 
-// Eventually calls check until it returns nil, at most for 30 s or until the test's context ends,
+// Eventually calls check until it returns nil, at most for patience or until the test's context ends,
 // and ends the test with the last error after that.
 func Eventually(tb testing.TB, what string, check func() error) {
 	tb.Helper()
