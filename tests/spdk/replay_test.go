@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type replay struct {
 	served    map[string]bool
 	replayed  int
 	skipped   map[string]int // by reason
+	silent    net.Listener   // the peer of slowAttach and parallelAttach
 }
 
 // TestRecordings sends what was sent to SPDK and compares what comes with what came.
