@@ -17,7 +17,8 @@
 //	opi-bridge:{<instance>}:sealed      sealed         <document name>  sealed secrets; no entry when there are none
 //	opi-bridge:{<instance>}:lease       lease          holder           who holds it; empty when released
 //	                                                   token            highest fencing token given out
-//	                                                   until_ms         end, in ms since 1970 by the store's clock
+//	                                                   until_ms         end, in ms since 1970 by the server's clock; in Redis
+//	                                                                    only: a file's lease ends with the lock on the file
 //
 // Revisions come from one counter per instance, so that a document which is deleted and made again
 // never has a revision that it had before. A commit, its conditions and its fence are one

@@ -49,6 +49,11 @@ type Store struct {
 	// mu guards queue.
 	mu    sync.Mutex
 	queue []*request
+
+	// leaseMu guards leaseUntil and is held while the lease is asked for or changed.
+	leaseMu sync.Mutex
+	// leaseUntil is when the lease runs out.
+	leaseUntil time.Time
 }
 
 var _ store.LeasedStore = (*Store)(nil)
@@ -72,7 +77,7 @@ func New(cfg Config) (*Store, error) {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, errdefs.New(errdefs.FailedPrecondition,
-			"open store %s: another process has the file: end it, or use another file", path)
+			"open store %s: another process%s has the file, and a file serves one at a time: end that one, or use another file", path, owner(path))
 	case err != nil:
 		return nil, errdefs.Wrap(errdefs.Unavailable, err, "open store %s", path)
 	}

@@ -3,8 +3,11 @@
 package bolt_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +41,9 @@ func TestLocked(t *testing.T) {
 	if errdefs.ClassOf(err) != errdefs.FailedPrecondition || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("opened twice: %v", err)
 	}
+	if who := fmt.Sprintf("pid %d", os.Getpid()); runtime.GOOS == "linux" && !strings.Contains(fmt.Sprint(err), who) {
+		t.Errorf("opened twice: %v; want it to name %s", err, who)
+	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +62,28 @@ func TestLeaseOfTheDead(t *testing.T) {
 	}
 	if lease, err := use(t, bolt.Config{URL: url}).Acquire(t.Context(), "two", time.Hour); err != nil || lease.Token != 2 {
 		t.Errorf("got %+v, %v", lease, err)
+	}
+}
+
+// TestIdle: a lease that is kept for long writes nothing, for the disk may be flash that wears.
+func TestIdle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := use(t, bolt.Config{URL: "bolt://" + path})
+	lease, err := s.Acquire(t.Context(), "one", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if err := s.Renew(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("renewing the lease has written to the file (%v)", err)
 	}
 }
 

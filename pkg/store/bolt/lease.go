@@ -16,16 +16,14 @@ import (
 
 // lease is what the file says. Entries that are missing or no numbers count as 0: a lease nobody has.
 type lease struct {
-	holder  string
-	token   uint64
-	untilMS int64
+	holder string
+	token  uint64
 }
 
 func readLease(tx *bbolt.Tx) lease {
 	b := tx.Bucket([]byte(layout.Lease))
 	l := lease{holder: string(b.Get([]byte(layout.Holder)))}
 	l.token, _ = strconv.ParseUint(string(b.Get([]byte(layout.Token))), 10, 64)
-	l.untilMS, _ = strconv.ParseInt(string(b.Get([]byte(layout.UntilMS))), 10, 64)
 	return l
 }
 
@@ -34,14 +32,11 @@ func writeLease(tx *bbolt.Tx, l lease) error {
 	if err := put(b, layout.Holder, l.holder); err != nil {
 		return err
 	}
-	if err := put(b, layout.Token, strconv.FormatUint(l.token, 10)); err != nil {
-		return err
-	}
-	return put(b, layout.UntilMS, strconv.FormatInt(l.untilMS, 10))
+	return put(b, layout.Token, strconv.FormatUint(l.token, 10))
 }
 
 // changeLease runs change in a transaction of its own. An error of change changes nothing and is
-// returned as it is.
+// returned as it is. Hold leaseMu.
 func (s *Store) changeLease(ctx context.Context, change func(*lease) error) error {
 	if err := ended(ctx); err != nil {
 		return err
@@ -62,43 +57,56 @@ func (s *Store) changeLease(ctx context.Context, change func(*lease) error) erro
 	return refused
 }
 
-// Acquire is that of store.Leaser.
+// Acquire is that of store.Leaser. The file keeps who has the lease; until when is in memory only, for
+// no other process can have the file before this one has let go of it.
 func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (store.Lease, error) {
 	if holder == "" || ttl <= 0 {
 		return store.Lease{}, errdefs.New(errdefs.InvalidArgument, "lease for %q of %v: expected a name and a time", holder, ttl)
 	}
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
 	out := store.Lease{Holder: holder, TTL: ttl}
+	now := time.Now()
 	err := s.changeLease(ctx, func(l *lease) error {
-		now := time.Now().UnixMilli()
-		if l.holder != "" && l.holder != holder && l.untilMS > now {
-			return layout.Held(l.holder, l.untilMS-now)
+		if l.holder != "" && l.holder != holder && s.leaseUntil.After(now) {
+			return layout.Held(l.holder, s.leaseUntil.Sub(now).Milliseconds())
 		}
-		*l = lease{holder: holder, token: l.token + 1, untilMS: now + ttl.Milliseconds()}
+		*l = lease{holder: holder, token: l.token + 1}
 		out.Token = l.token
 		return nil
 	})
 	if err != nil {
 		return store.Lease{}, err
 	}
+	s.leaseUntil = now.Add(ttl)
 	return out, nil
 }
 
-// Renew is that of store.Leaser.
+// Renew is that of store.Leaser. It writes nothing, so a bridge that is idle leaves the disk alone.
 func (s *Store) Renew(ctx context.Context, held store.Lease) error {
-	return s.changeLease(ctx, func(l *lease) error {
-		if l.holder == "" || l.token != held.Token {
-			return layout.Fenced(held.Token, strconv.FormatUint(l.token, 10), l.holder)
-		}
-		l.untilMS = time.Now().Add(held.TTL).UnixMilli()
-		return nil
-	})
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
+	var l lease
+	if err := s.db.View(func(tx *bbolt.Tx) error { l = readLease(tx); return nil }); err != nil {
+		return s.readError(err)
+	}
+	if l.holder == "" || l.token != held.Token {
+		return layout.Fenced(held.Token, strconv.FormatUint(l.token, 10), l.holder)
+	}
+	s.leaseUntil = time.Now().Add(held.TTL)
+	return nil
 }
 
 // Release is that of store.Leaser.
 func (s *Store) Release(ctx context.Context, held store.Lease) error {
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
 	return s.changeLease(ctx, func(l *lease) error {
 		if l.token == held.Token {
-			l.holder, l.untilMS = "", 0
+			l.holder = ""
 		}
 		return nil
 	})
