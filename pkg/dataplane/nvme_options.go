@@ -81,7 +81,7 @@ type nvmeOptions struct {
 	DelayCmdSubmit       bool             `rpc:"delay_cmd_submit" json:"delay_cmd_submit" fixed:"yes"`
 	TransportRetryCount  uint32           `rpc:"transport_retry_count" json:"transport_retry_count" fixed:"yes"`
 	BdevRetryCount       int32            `rpc:"bdev_retry_count" json:"bdev_retry_count"`
-	TransportAckTimeout  uint8            `rpc:"transport_ack_timeout" json:"transport_ack_timeout" fixed:"yes"`
+	TransportAckTimeout  uint8            `rpc:"transport_ack_timeout" json:"transport_ack_timeout"`
 	CtrlrLossTimeoutSec  int32            `rpc:"ctrlr_loss_timeout_sec" json:"ctrlr_loss_timeout_sec"`
 	ReconnectDelaySec    uint32           `rpc:"reconnect_delay_sec" json:"reconnect_delay_sec"`
 	FastIOFailTimeoutSec uint32           `rpc:"fast_io_fail_timeout_sec" json:"fast_io_fail_timeout_sec"`
@@ -138,11 +138,20 @@ func (o *nvmeOptions) host() host.Options {
 			FastIOFailSec: o.FastIOFailTimeoutSec,
 		},
 		ConnectTimeout:      time.Duration(o.TCPConnectTimeoutMS) * time.Millisecond,
+		AckTimeout:          ackTimeout(o.TransportAckTimeout),
 		IOPathStat:          o.IOPathStat,
 		DisableAutoFailback: o.DisableAutoFailback,
 		GenerateUUIDs:       o.GenerateUUIDs,
 		Multipath:           o.MultipathOpts.multipath(host.DefaultOptions().Multipath),
 	}
+}
+
+// ackTimeout is 2^exponent milliseconds; SPDK takes no exponent above 31, and 0 is the system's own.
+func ackTimeout(exponent uint8) time.Duration {
+	if exponent == 0 {
+		return 0
+	}
+	return time.Duration(1<<min(exponent, 31)) * time.Millisecond
 }
 
 // fixedChanged names an option that cannot be changed and was, or is "".

@@ -128,6 +128,8 @@ type BdevAioCreate struct {
 	Filename  string `json:"filename"`
 	BlockSize uint32 `json:"block_size,omitempty"` // needed for a regular file
 	UUID      string `json:"uuid,omitempty"`       // see Features.AioUUID
+	// Fallocate gives blocks that hosts discard back to the file system (since v24.05).
+	Fallocate bool `json:"fallocate,omitempty"`
 }
 
 // Do makes the call. SPDK answers with the name.

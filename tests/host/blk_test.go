@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -101,6 +102,16 @@ func TestVirtioBlkHost(t *testing.T) {
 		g.Zero(guest.Range{Device: trimmed, Offset: mib, Bytes: mib})
 		g.Shell(fmt.Sprintf("cmp -n %d %s /dev/zero", 2*mib, trimmed))
 	})
+	t.Run("discard frees the file", func(t *testing.T) {
+		v, err := pb.NewAioVolumeServiceClient(storage.conn).GetAioVolume(t.Context(), &pb.GetAioVolumeRequest{Name: file})
+		storage.must(err)
+		g.Shell("dd if=/dev/urandom of=" + burnt + " bs=1M count=4 conv=fsync")
+		full := allocated(t, v.GetFilename())
+		g.Shell(fmt.Sprintf("blkdiscard -o %d -l %d %s", mib, 2*mib, burnt))
+		if left := allocated(t, v.GetFilename()); full < 4*mib || left > full-2*mib {
+			t.Errorf("the file takes %d bytes of its file system with 4 MiB written, and %d after 2 MiB were discarded", full, left)
+		}
+	})
 	t.Run("file system", func(t *testing.T) {
 		out := g.Shell(fmt.Sprintf(useFilesystem, trimmed))
 		if !strings.Contains(out, "trimmed") {
@@ -126,6 +137,16 @@ func TestVirtioBlkHost(t *testing.T) {
 		storage.must(err)
 		find(t, g, "a disk of 12 MiB", func(d guest.Disk) bool { return d.SizeBytes == 12*mib })
 	})
+}
+
+// allocated returns how much of its file system a file takes, in bytes.
+func allocated(t *testing.T, path string) int64 {
+	t.Helper()
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		t.Fatal(err)
+	}
+	return stat.Blocks * 512 // the unit of st_blocks, whatever the file system
 }
 
 // blkUnderFire restarts everything behind a virtio disk under verified I/O.

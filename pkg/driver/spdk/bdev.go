@@ -53,8 +53,9 @@ func (d *Driver) createBdev(ctx context.Context, step *driver.Step, b *driver.Bd
 				b.Name, d.Status().Version)
 		}
 		method = "bdev_aio_create"
+		// Versions that take a uuid take fallocate, too.
 		err = spdkrpc.BdevAioCreate{
-			Name: b.Name, Filename: b.Filename, BlockSize: b.BlockSizeBytes, UUID: b.UUID,
+			Name: b.Name, Filename: b.Filename, BlockSize: b.BlockSizeBytes, UUID: b.UUID, Fallocate: true,
 		}.Do(ctx, d.client)
 	case driver.BdevCrypto:
 		return d.createCryptoBdev(ctx, step, b)

@@ -81,7 +81,7 @@ func (h *Host) admit(o *AttachOptions) (settings, error) {
 		trid: o.Trid, hostaddr: o.HostAddr, hostsvcid: o.HostSvcID, hostnqn: o.HostNQN, hostid: h.cfg.HostID,
 		hdgst: o.HeaderDigest, ddgst: o.DataDigest, noFlowControl: o.NoSQFlowControl,
 		queues:    min(int(o.IOQueues), h.cfg.QueuesMax),
-		keepAlive: h.options.KeepAliveTimeout, dialTimeout: h.options.ConnectTimeout,
+		keepAlive: h.options.KeepAliveTimeout, dialTimeout: h.options.ConnectTimeout, ackTimeout: h.options.AckTimeout,
 		connectTimeout: connectTimeout, commandTimeout: h.cfg.AnswerTimeout,
 	}, nil
 }

@@ -38,6 +38,7 @@ type settings struct {
 	queues              int
 	keepAlive           time.Duration
 	dialTimeout         time.Duration
+	ackTimeout          time.Duration
 	connectTimeout      time.Duration // of ICResp and Connect
 	commandTimeout      time.Duration // of other admin commands
 }

@@ -39,6 +39,9 @@ func (a *association) open(ctx context.Context, qid uint16, depth int) (*queue, 
 	if err != nil {
 		return nil, err
 	}
+	if err := boundAcks(conn, a.set.ackTimeout); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	log := a.set.log.With("qid", qid)
 	q, err := newQueue(log, conn, a.fail)
 	if err == nil {

@@ -5,12 +5,15 @@ package host_test
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/bdev/bdevtest"
@@ -270,6 +273,55 @@ func TestSilenceIsNoticedByKeepAlive(t *testing.T) {
 		t.Errorf("the read was not done again: %v", err)
 	}
 	eventually(t, "the reason is in the log", func() bool { return log.contains("no answer in time") })
+}
+
+// TestSilentWireIsNoticedByTheSystem: a peer that takes no more bytes, as behind a wire that was cut,
+// loses the connection without a keep alive.
+func TestSilentWireIsNoticedByTheSystem(t *testing.T) {
+	p := newPeer(t)
+	// A receive buffer for a few requests only, which connections inherit.
+	raw, err := p.ln.(*net.TCPListener).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deaf atomic.Bool
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	p.answer = func(c *peerConn, e nvme.SQE) bool {
+		if c.qid > 0 && e.OPC() == nvme.IORead && !deaf.Swap(true) {
+			<-over
+		}
+		return false
+	}
+	c, _ := watched(t)
+	o := c.Options()
+	o.KeepAliveTimeout, o.AckTimeout = 0, 200*time.Millisecond
+	if err := c.SetOptions(o); err != nil {
+		t.Fatal(err)
+	}
+	c.attach("nvme0", p.trid(), forever)
+	d := c.open("nvme0n1")
+	const many = 100 // more than the buffers hold
+	done := make(chan error, many)
+	for i := range uint64(many) {
+		d.Submit(&bdev.Request{
+			Op: bdev.OpRead, Block: i, Count: 1, Data: make([]byte, d.Geometry().BlockSizeBytes),
+			Done: func(_ *bdev.Request, err error) { done <- err },
+		})
+	}
+	for range many {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("a read was not done again: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("reads wait for a peer that takes no more bytes")
+		}
+	}
 }
 
 // FuzzController sends arbitrary bytes as the controller, after a good start.

@@ -95,6 +95,9 @@ type Options struct {
 	Recovery Recovery
 	// ConnectTimeout bounds the TCP connect, 0 leaves it to the system.
 	ConnectTimeout time.Duration
+	// AckTimeout ends a connection whose peer has acknowledged nothing for so long while there was
+	// something to acknowledge, 0 leaves it to the system; whole milliseconds.
+	AckTimeout time.Duration
 	// IOPathStat counts I/O for each path.
 	IOPathStat bool
 	// DisableAutoFailback keeps I/O on the path it is on when a better one comes back.
@@ -118,7 +121,7 @@ func (o *Options) validate() error {
 	if o.BdevRetryCount < -1 {
 		return invalid("bdev_retry_count is %d: it must be -1 or more", o.BdevRetryCount)
 	}
-	if o.KeepAliveTimeout < 0 || o.ConnectTimeout < 0 {
+	if o.KeepAliveTimeout < 0 || o.ConnectTimeout < 0 || o.AckTimeout < 0 {
 		return invalid("timeouts must not be negative")
 	}
 	if err := o.Recovery.validate(); err != nil {

@@ -5,11 +5,14 @@ package host
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TransportID says where a subsystem is. Its members are SPDK's, and so is its JSON form.
@@ -87,6 +90,30 @@ func (t TransportID) dial(ctx context.Context, hostaddr, hostsvcid string, timeo
 		return nil, fmt.Errorf("connection to %s is a %T", remote, conn)
 	}
 	return tcp, nil
+}
+
+// boundAcks lets the system end a connection when what was sent has not been acknowledged for so long
+// (tcp(7), TCP_USER_TIMEOUT): a wire that was cut without a word is noticed by the first request after
+// that, not by the keep alive. 0 leaves it to the system, which tries for a quarter of an hour.
+func boundAcks(conn *net.TCPConn, timeout time.Duration) error {
+	if timeout == 0 {
+		return nil
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("bound the wait for acknowledgements: %w", err)
+	}
+	milliseconds := int(min(timeout.Milliseconds(), math.MaxInt32))
+	var set error
+	if err := raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, milliseconds)
+	}); err != nil {
+		return fmt.Errorf("bound the wait for acknowledgements: %w", err)
+	}
+	if set != nil {
+		return fmt.Errorf("bound the wait for acknowledgements to %d ms: %w", milliseconds, set)
+	}
+	return nil
 }
 
 // localAddr is the address to connect from.
