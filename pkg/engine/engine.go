@@ -7,7 +7,8 @@
 // to the store (intent.go), the difference between what should be and what is there planned (diff.go,
 // plan.go, both pure) and applied (apply.go), and its outcome written; only then is it answered. A
 // definite refusal by the data plane is undone (undo.go). A lost answer leaves the intent standing,
-// and a pass (pass.go) finds out by observing. The same pass replays everything after a restart of
+// and a pass (pass.go) finds out by observing; an answer that the store has lost is asked for again
+// (limbo.go). The same pass replays everything after a restart of
 // the bridge or of the data plane, retries what waits, and repairs drift; queue.go says when.
 //
 // What is asked for is kept in memory as an index over the records (index.go), what is there as the
@@ -62,7 +63,9 @@ type Engine struct {
 	registry *resource.Registry
 	locks    *keyLock
 	wake     chan struct{}  // has a token when a pass should run soon
+	urgent   chan struct{}  // has a token when a pass should run at once
 	replan   chan struct{}  // has a token when a resource is to be tried again some time
+	doubt    chan struct{}  // has a token when something has come into limbo
 	slow     sync.WaitGroup // goroutines whose steps wait for a remote peer; Run waits for them
 
 	mu sync.RWMutex
@@ -104,14 +107,16 @@ func New(cfg Config) (*Engine, error) {
 		cfg:      cfg,
 		registry: registry,
 		wake:     make(chan struct{}, 1),
+		urgent:   make(chan struct{}, 1),
 		replan:   make(chan struct{}, 1),
+		doubt:    make(chan struct{}, 1),
 		index:    newIndex(registry),
 		world:    newWorld(),
 		settling: make(chan struct{}),
 		healed:   make(chan struct{}),
 		drift:    map[driver.Type]uint64{},
 	}
-	e.locks = newKeyLock(e.poke)
+	e.locks = newKeyLock(func() { e.poke(); signal(e.doubt) })
 	return e, nil
 }
 

@@ -31,6 +31,8 @@ type faults struct {
 	left   int // calls until the fault; negative when disarmed
 	fired  bool
 	loaded func() // runs once after the next Load
+	silent bool   // the store cannot be read
+	looks  func() // runs before each look at the data plane; nil for nothing
 }
 
 func (f *faults) String() string {
@@ -105,6 +107,24 @@ func (d faultyDriver) Apply(ctx context.Context, steps []driver.Step) []error {
 		}
 	}
 	return errs
+}
+
+// Observe implements [driver.Driver].
+func (d faultyDriver) Observe(ctx context.Context) (*driver.Observation, error) {
+	d.faults.mu.Lock()
+	before := d.faults.looks
+	d.faults.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	return d.Driver.Observe(ctx)
+}
+
+// set changes the faults that last.
+func (f *faults) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 // faultyStore fails commits.

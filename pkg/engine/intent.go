@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -59,81 +58,9 @@ func (e *Engine) commit(ctx context.Context, name resource.Name, w store.Write) 
 			en.limbo = true
 			e.index.mark(en)
 		}
-		e.poke()
+		signal(e.doubt)
 	}
 	return nil, errdefs.Wrap(errdefs.ClassOf(err), err, "the store did not confirm %s", name)
-}
-
-// heal reads the store again and makes every entry in limbo what the store says it is.
-func (e *Engine) heal(ctx context.Context) error {
-	// Only what is in limbo already: a write that is lost while the store is being read may be newer
-	// than what is read.
-	e.mu.RLock()
-	inLimbo := make(map[resource.Name]*entry, len(e.index.limbo))
-	for name := range e.index.limbo {
-		inLimbo[name] = e.index.entries[name]
-	}
-	e.mu.RUnlock()
-	if len(inLimbo) == 0 {
-		return nil
-	}
-	docs, err := e.cfg.Store.Load(ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.storeErr = err
-	if err != nil {
-		return err
-	}
-	byName := make(map[resource.Name]store.Document, len(docs))
-	for _, d := range docs {
-		byName[resource.Name(d.Name)] = d
-	}
-	for name, before := range inLimbo {
-		if e.index.entries[name] != before {
-			continue
-		}
-		unlock := e.locks.TryLock(name, true)
-		if unlock == nil {
-			continue // its mutation is about to end
-		}
-		if d, ok := byName[name]; !ok {
-			e.index.remove(name)
-		} else if en, err := e.decode(d); err != nil {
-			e.cfg.Log.Error("record cannot be read", "resource", name, "err", err)
-		} else {
-			e.index.put(en)
-		}
-		unlock()
-	}
-	close(e.healed)
-	e.healed = make(chan struct{})
-	return nil
-}
-
-// healWait bounds how long a request waits until it is known what the store holds.
-const healWait = 2 * time.Second
-
-// certain waits a little while it is not known what the store holds under a name.
-func (e *Engine) certain(ctx context.Context, name resource.Name) {
-	timer := time.NewTimer(healWait)
-	defer timer.Stop()
-	for {
-		e.mu.RLock()
-		en, healed := e.index.entries[name], e.healed
-		limbo := en != nil && en.limbo
-		e.mu.RUnlock()
-		if !limbo {
-			return
-		}
-		e.poke()
-		select {
-		case <-healed:
-		case <-timer.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // decode makes an entry of what the store holds. Hold mu.

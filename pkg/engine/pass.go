@@ -25,9 +25,6 @@ type job struct {
 // pass looks at the data plane and makes it what the records say: the replay after a restart, the
 // repair of drift and the retry of what failed are all this.
 func (e *Engine) pass(ctx context.Context) error {
-	if err := e.heal(ctx); err != nil {
-		return err
-	}
 	epoch := e.cfg.Driver.Status().Epoch
 	if err := e.observe(ctx); err != nil {
 		return err

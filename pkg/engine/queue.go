@@ -17,6 +17,8 @@ const (
 	// urgent; auditRest the same for audits, so that those cost at most a third of a percent of a core.
 	passRest  = 10
 	auditRest = 300
+	// longestRest bounds the first of these: a pass that took long has rather waited than worked.
+	longestRest = 3 * time.Second
 	// probeInterval is how often the store is asked whether it is there.
 	probeInterval = 2 * time.Second
 )
@@ -59,6 +61,7 @@ func (e *Engine) contented(en *entry) {
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.slow.Wait()
 	e.slow.Go(func() { e.probe(ctx) })
+	e.slow.Go(func() { e.healing(ctx) })
 	var told string
 	for {
 		err := e.load(ctx)
@@ -88,7 +91,7 @@ func (e *Engine) loop(ctx context.Context) {
 	)
 	defer timer.Stop()
 	sooner := func(at time.Time) {
-		if rested := ended.Add(passRest * took); at.Before(rested) {
+		if rested := ended.Add(min(passRest*took, longestRest)); at.Before(rested) {
 			at = rested
 		}
 		if at.Before(due) {
@@ -113,6 +116,9 @@ func (e *Engine) loop(ctx context.Context) {
 			continue
 		case <-e.wake:
 			sooner(time.Now())
+			continue
+		case <-e.urgent:
+			due = time.Now()
 			continue
 		case <-e.replan:
 			sooner(e.nextRetry(due))
@@ -153,7 +159,7 @@ func (e *Engine) nextRetry(otherwise time.Time) time.Time {
 }
 
 // probe asks the store now and then whether it is there, so that status and health know before a
-// mutation finds out; what is in limbo is healed as soon as it is back.
+// mutation finds out.
 func (e *Engine) probe(ctx context.Context) {
 	for sleep(ctx, probeInterval) {
 		_, err := e.cfg.Store.Durability(ctx)
@@ -165,11 +171,7 @@ func (e *Engine) probe(ctx context.Context) {
 			e.cfg.Log.Info("store", "reachable", err == nil, "err", err)
 		}
 		e.storeErr = err
-		inLimbo := len(e.index.limbo)
 		e.mu.Unlock()
-		if err == nil && inLimbo > 0 {
-			e.poke()
-		}
 	}
 }
 
