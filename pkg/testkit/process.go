@@ -36,6 +36,7 @@ type process struct {
 // newProcess prepares a child. It is ended with the test, and its output shown if the test failed.
 func newProcess(tb testing.TB, name string, args ...string) *process {
 	p := &process{tb: tb, name: name, args: args, output: &tail{}}
+	dir := tb.ArtifactDir() // before Cleanup: the directory is to be there when that runs
 	tb.Cleanup(func() {
 		p.kill()
 		text := p.output.String()
@@ -43,7 +44,7 @@ func newProcess(tb testing.TB, name string, args ...string) *process {
 			tb.Errorf("%s had a data race%s", p, firstLines(race, raceLines))
 		}
 		if tb.Failed() {
-			p.show(text)
+			p.show(dir, text)
 		}
 	})
 	return p
@@ -51,9 +52,9 @@ func newProcess(tb testing.TB, name string, args ...string) *process {
 
 // show prints the end of the output. All of it is kept where "go test -artifacts" keeps things: in
 // the test's own output it would bury what the test says, which is printed after it for a subtest.
-func (p *process) show(text string) {
+func (p *process) show(dir, text string) {
 	kept := "go test -artifacts keeps all of it"
-	if err := keep(p.tb.ArtifactDir(), filepath.Base(p.name), text); err != nil {
+	if err := keep(dir, filepath.Base(p.name), text); err != nil {
 		kept = err.Error()
 	}
 	p.tb.Logf("the last output of %s (%s):\n%s", p, kept, lastLines(text, shownLines))

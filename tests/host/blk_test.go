@@ -186,5 +186,5 @@ func blkUnderFire(t *testing.T, storage, dpu *node, g *machine.Machine, device s
 		t.Logf("%-57s longest wait %8s, median %8s, %6d reads and writes in %s",
 			fire.what, milliseconds(r.Longest), milliseconds(r.Median), r.Reads+r.Writes, milliseconds(r.Elapsed))
 	}
-	clean(t, "the last look", g.StopLoad(device))
+	lastLook(t, g, device)
 }

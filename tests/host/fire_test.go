@@ -146,5 +146,5 @@ func TestIOUnderFire(t *testing.T) {
 	s.under("it comes back", func() { s.dpu.listen("fire", "port-0", s.fronts[0]); s.live() })
 	s.under("the other port of the DPU goes", func() { s.dpu.hush("fire", "port-1"); still("on the guest's first path") })
 	s.under("it comes back", func() { s.dpu.listen("fire", "port-1", s.fronts[1]); s.live() })
-	clean(t, "the last look", s.guest.StopLoad(s.device))
+	lastLook(t, s.guest, s.device)
 }

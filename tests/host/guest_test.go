@@ -68,6 +68,14 @@ func clean(t *testing.T, what string, r guest.Report) {
 	}
 }
 
+// lastLook ends a load. It waits for requests first: since the last mark there may not have been a
+// write yet, which clean would take for a load that was not there.
+func lastLook(t *testing.T, m *machine.Machine, device string) {
+	t.Helper()
+	moves(t, m, device, "before the last look")
+	clean(t, "the last look", m.StopLoad(device))
+}
+
 // moves waits until a load has done a good number of further requests.
 func moves(t *testing.T, m *machine.Machine, device, when string) {
 	t.Helper()

@@ -103,7 +103,7 @@ func TestKernelTargetAsStorageNode(t *testing.T) {
 		find(t, m, "a disk of 12 MiB", func(d guest.Disk) bool { return match(d) && d.SizeBytes == 12*mib })
 	})
 	// Discards and zeroes go all the way, too.
-	clean(t, "the last look", m.StopLoad(device))
+	lastLook(t, m, device)
 	m.Shell("blkdiscard " + device + " && sync")
 	m.PowerOff()
 }
