@@ -30,9 +30,9 @@ func calls(registry prometheus.Registerer, name, help, label string) (func(what 
 
 // statusCollector shows the engine's status as metrics, read at each scrape.
 type statusCollector struct {
-	status                                          func() engine.Status
-	now                                             func() time.Time
-	up, settled, resources, notReady, lag, repaired *prometheus.Desc
+	status                                                   func() engine.Status
+	now                                                      func() time.Time
+	up, settled, resources, notReady, lag, repaired, foreign *prometheus.Desc
 }
 
 func newStatusCollector(status func() engine.Status) *statusCollector {
@@ -48,12 +48,13 @@ func newStatusCollector(status func() engine.Status) *statusCollector {
 		notReady:  describe("resources_not_ready", "Resources that are not in the data plane as they should be."),
 		lag:       describe("reconcile_lag_seconds", "For how long some resource has not been in the data plane as it should be; 0 when all are."),
 		repaired:  describe("drift_repaired_total", "Objects that were changed behind the bridge's back and repaired, by type.", "type"),
+		foreign:   describe("foreign_objects", "Objects that others have put into, or onto, what the bridge made, by type. They are left alone.", "type"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.settled, c.resources, c.notReady, c.lag, c.repaired} {
+	for _, d := range []*prometheus.Desc{c.up, c.settled, c.resources, c.notReady, c.lag, c.repaired, c.foreign} {
 		ch <- d
 	}
 }
@@ -74,6 +75,9 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.lag, behind)
 	for state, n := range s.Resources {
 		gauge(c.resources, float64(n), string(state))
+	}
+	for objects, n := range s.Foreign {
+		gauge(c.foreign, float64(n), string(objects))
 	}
 	for objects, n := range s.Drift {
 		ch <- prometheus.MustNewConstMetric(c.repaired, prometheus.CounterValue, float64(n), string(objects))

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -67,5 +68,24 @@ func (s *session) showStatuses(cmd *cobra.Command, statuses []protoreflect.Messa
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", status.GetName(), status.GetState(), yesNo(status.GetReady()), since, status.GetAttempts(), why)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, m := range statuses {
+		if status, ok := m.Interface().(*bridgev1.ResourceStatus); ok {
+			showOthers(cmd.OutOrStdout(), status)
+		}
+	}
+	return nil
+}
+
+// showOthers prints what others have done to a resource's objects, if anything.
+func showOthers(w io.Writer, status *bridgev1.ResourceStatus) {
+	if n := status.GetRepairCount(); n > 0 {
+		fmt.Fprintf(w, "%s: changed by others and repaired %d times, the last time at %s: %s\n",
+			status.GetName(), n, status.GetLastRepairTime().AsTime().Format(time.RFC3339), status.GetLastRepair())
+	}
+	for _, what := range status.GetForeignObjects() {
+		fmt.Fprintf(w, "%s: made by others and left alone: %s\n", status.GetName(), what)
+	}
 }

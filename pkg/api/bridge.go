@@ -110,13 +110,16 @@ func (s *bridgeService) GetStatus(context.Context, *bridgev1.GetStatusRequest) (
 		Lease:         &bridgev1.Status_Lease{Held: facts.Lease == nil, Error: text(facts.Lease)},
 		Resources:     map[string]int64{},
 		NotReadyCount: int64(status.NotReadyCount),
-		DriftRepaired: map[string]uint64{},
+		DriftRepaired: map[string]uint64{}, ForeignObjects: map[string]int64{},
 	}
 	for state, n := range status.Resources {
 		answer.Resources[string(state)] = int64(n)
 	}
 	for objects, n := range status.Drift {
 		answer.DriftRepaired[string(objects)] = n
+	}
+	for objects, n := range status.Foreign {
+		answer.ForeignObjects[string(objects)] = int64(n)
 	}
 	return answer, nil
 }
@@ -174,6 +177,8 @@ func resourceStatus(c engine.Condition) *bridgev1.ResourceStatus {
 		Attempts:          int32(min(c.Attempts, 1<<30)), //nolint:gosec // bounded on the spot
 		NotReadySinceTime: timestamp(c.Since), NextAttemptTime: timestamp(c.RetryAt),
 		CreateTime: timestamp(c.Created), UpdateTime: timestamp(c.Updated),
+		RepairCount: c.Repairs.Count, LastRepairTime: timestamp(c.Repairs.Last), LastRepair: c.Repairs.What,
+		ForeignObjects: c.Foreign,
 	}
 	if c.State != "" {
 		answer.State = bridgev1.ResourceStatus_State(bridgev1.ResourceStatus_State_value[string(c.State)])

@@ -54,6 +54,14 @@ type Object interface {
 	Remedy(differences []string) Remedy
 }
 
+// Member marks objects that belong together without an object that they all need: the paths of a
+// remote controller.
+type Member interface {
+	Object
+	// Group names what the object is a member of, unique among all groups.
+	Group() string
+}
+
 // Remedy is a way to make an observed object what is wanted.
 type Remedy uint8
 

@@ -54,6 +54,9 @@ func (p *Path) Remedy([]string) Remedy { return RemedyReplace }
 // Slow implements [Remote]: an attach waits for the target.
 func (p *Path) Slow() {}
 
+// Group implements [Member]: the controller.
+func (p *Path) Group() string { return p.Controller }
+
 // Key implements [Object].
 func (p *Path) Key() Key { return PathKey(p.Controller, p.Address, p.SubsystemNQN) }
 

@@ -83,6 +83,7 @@ func (e *Engine) succeed(ctx context.Context, en *entry) error {
 		}
 		e.mu.Lock()
 		e.index.remove(en.rec.Name)
+		delete(e.repairs, en.rec.Name)
 		e.mu.Unlock()
 		e.cfg.Log.Info("deleted", "resource", en.rec.Name)
 		return nil

@@ -27,6 +27,11 @@ type Condition struct {
 	RetryAt  time.Time
 	// Created and Updated are when the resource was first asked for and last changed.
 	Created, Updated time.Time
+	// Repairs tells what was changed behind the engine's back and repaired.
+	Repairs Repairs
+	// Foreign names what others have put into the resource's objects, or onto them: "listener
+	// nqn.2024-01.io.example:a TCP IPv4 127.0.0.1 4421". It is left alone. At most 100 are named.
+	Foreign []string
 }
 
 // Condition returns how a resource stands, from memory. Derived resources have no condition of their
@@ -100,7 +105,10 @@ func (e *Engine) condition(name resource.Name, status driver.Status) (c Conditio
 	if en == nil {
 		return Condition{}, false
 	}
-	c = Condition{Name: name, State: en.rec.State, Created: en.rec.Created, Updated: en.rec.Updated, Err: en.problem}
+	c = Condition{
+		Name: name, State: en.rec.State, Created: en.rec.Created, Updated: en.rec.Updated, Err: en.problem,
+		Repairs: e.repairs[name], Foreign: e.foreign.within[name],
+	}
 	if c.Err != nil {
 		c.Since, c.Attempts = en.since, en.attempts
 		if !errors.Is(c.Err, errWaiting) {

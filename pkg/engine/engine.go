@@ -80,6 +80,8 @@ type Engine struct {
 	settling     chan struct{}
 	healed       chan struct{} // closed, and made anew, when entries have come out of limbo
 	drift        map[driver.Type]uint64
+	repairs      map[resource.Name]Repairs
+	foreign      foreign
 }
 
 // New returns an engine. It starts nothing; see [Engine.Run].
@@ -115,6 +117,7 @@ func New(cfg Config) (*Engine, error) {
 		settling: make(chan struct{}),
 		healed:   make(chan struct{}),
 		drift:    map[driver.Type]uint64{},
+		repairs:  map[resource.Name]Repairs{},
 	}
 	e.locks = newKeyLock(func() { e.poke(); signal(e.doubt) })
 	return e, nil

@@ -25,6 +25,8 @@ type entry struct {
 	since    time.Time
 	attempts int
 	retryAt  time.Time
+	// drifted says that the problem, or what is being changed, is somebody else's doing.
+	drifted bool
 	// dirty says that a pass should look at the resource.
 	dirty bool
 	// limbo says that a write to the store may or may not have happened: memory must be made equal to

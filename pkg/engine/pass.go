@@ -30,11 +30,11 @@ func (e *Engine) pass(ctx context.Context) error {
 		return err
 	}
 	fast, slow, stuck := e.collect()
+	e.noteDrift(epoch, slices.Concat(fast, slow, stuck))
 	for _, s := range stuck {
 		e.postpone(s.en, s.err)
 		s.unlock()
 	}
-	e.countDrift(epoch, append(slices.Clone(fast), slow...))
 	e.runBatch(ctx, fast)
 	for _, j := range slow {
 		e.slow.Go(func() {
@@ -43,6 +43,7 @@ func (e *Engine) pass(ctx context.Context) error {
 		})
 	}
 	e.settle(epoch)
+	e.findForeign()
 	return nil
 }
 
@@ -94,7 +95,9 @@ func (e *Engine) unsettled(now time.Time) []job {
 		if settled && !en.dirty {
 			continue
 		}
-		if now.Before(en.retryAt) && !settled && !errors.Is(en.problem, errWaiting) {
+		// What a data plane has refused says nothing about the one that has come after it.
+		rests := now.Before(en.retryAt) && e.settledEpoch == e.world.epoch
+		if rests && !settled && !errors.Is(en.problem, errWaiting) {
 			continue
 		}
 		// A mutation that has the name takes care of it; but if the data plane has been restarted, the
@@ -122,9 +125,28 @@ func (e *Engine) due(en *entry, coming map[driver.Key]bool) ([]change, error) {
 			if there(need) == nil && !coming[need] && !wants(changes, need) {
 				return nil, errdefs.Wrap(errdefs.Unavailable, errWaiting, "%s", describe(need))
 			}
+			if err := e.usurped(need); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return changes, nil
+}
+
+// usurped says what is wrong when there is something under a key of ours that is not ours: what needs
+// ours must not be built on it. Hold mu for reading.
+func (e *Engine) usurped(key driver.Key) error {
+	have := e.world.objects[key]
+	en := e.index.entries[e.index.owners[key]]
+	if have == nil || en == nil {
+		return nil
+	}
+	for _, want := range en.objects {
+		if want.Key() == key && !ours(want, have) {
+			return errdefs.Wrap(errdefs.FailedPrecondition, conflict(want, want.Differences(have)), "%s cannot be used", en.rec.Name)
+		}
+	}
+	return nil
 }
 
 func wants(changes []change, key driver.Key) bool {
@@ -154,6 +176,7 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) {
 	}
 	for i, j := range jobs {
 		o := judge(steps[i], results[i], true)
+		e.countRepair(j, o)
 		if again(j.en.rec.State, o) {
 			e.postpone(j.en, o.err)
 		} else if err := e.conclude(ctx, j.en, o); err != nil {
@@ -174,26 +197,6 @@ func again(state resource.State, o outcome) bool {
 	}
 	reason, _ := errdefs.Info(o.err)
 	return errdefs.ClassOf(o.err) == errdefs.Unavailable && reason != driver.ReasonTargetUnreachable
-}
-
-// countDrift counts what somebody else has changed: differences of settled resources in an epoch in
-// which everything had been in place.
-func (e *Engine) countDrift(epoch uint64, jobs []job) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.settledEpoch != epoch {
-		return
-	}
-	for _, j := range jobs {
-		if j.en.rec.State != resource.StateReady || j.en.problem != nil {
-			continue
-		}
-		for _, c := range j.changes {
-			key := c.key()
-			e.drift[key.Type]++
-			e.cfg.Log.Warn("drift found, repairing", "resource", j.en.rec.Name, "object", describe(key), "remedy", c.remedy.String())
-		}
-	}
 }
 
 func (c change) key() driver.Key {

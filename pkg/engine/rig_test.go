@@ -67,6 +67,13 @@ func newRig(t *testing.T, f *faults) *rig {
 // start starts driver and engine, as a new process of the bridge would.
 func (r *rig) start() {
 	r.t.Helper()
+	r.launch()
+	r.settled()
+}
+
+// launch is start without waiting until everything is in place.
+func (r *rig) launch() {
+	r.t.Helper()
 	log := r.log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -110,7 +117,6 @@ func (r *rig) start() {
 			r.t.Errorf("closing the store: %v", err)
 		}
 	}
-	r.settled()
 }
 
 // restart ends driver and engine without any farewell to the data plane, and starts them again.

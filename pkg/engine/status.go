@@ -30,6 +30,9 @@ type Status struct {
 	Behind time.Time
 	// Drift counts, by type of object, what was changed behind the engine's back and repaired.
 	Drift map[driver.Type]uint64
+	// Foreign counts, by type of object, what others have put into, or onto, what the engine made. It
+	// is left alone.
+	Foreign map[driver.Type]int
 }
 
 // Problem says why a resource is not as wanted.
@@ -57,6 +60,7 @@ func (e *Engine) Status() Status {
 		Resources:     maps.Clone(e.index.states),
 		NotReadyCount: len(e.index.dirty) + len(e.index.unreadable),
 		Drift:         maps.Clone(e.drift),
+		Foreign:       maps.Clone(e.foreign.types),
 	}
 	for name := range e.index.dirty {
 		if since := e.index.entries[name].since; !since.IsZero() && (s.Behind.IsZero() || since.Before(s.Behind)) {

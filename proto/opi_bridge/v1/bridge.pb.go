@@ -458,8 +458,11 @@ type Status struct {
 	// How many objects were changed behind the bridge's back and repaired since it started, by type of
 	// object ("namespace", "bdev", …).
 	DriftRepaired map[string]uint64 `protobuf:"bytes,9,rep,name=drift_repaired,json=driftRepaired,proto3" json:"drift_repaired,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How many objects others have put into, or onto, what the bridge made, by type of object. They are
+	// left alone; see ResourceStatus.foreign_objects for which.
+	ForeignObjects map[string]int64 `protobuf:"bytes,10,rep,name=foreign_objects,json=foreignObjects,proto3" json:"foreign_objects,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -551,6 +554,13 @@ func (x *Status) GetNotReadyCount() int64 {
 func (x *Status) GetDriftRepaired() map[string]uint64 {
 	if x != nil {
 		return x.DriftRepaired
+	}
+	return nil
+}
+
+func (x *Status) GetForeignObjects() map[string]int64 {
+	if x != nil {
+		return x.ForeignObjects
 	}
 	return nil
 }
@@ -742,9 +752,18 @@ type ResourceStatus struct {
 	// When it was first asked for.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// How many of its objects were changed behind the bridge's back and repaired since the bridge started.
+	RepairCount uint64 `protobuf:"varint,11,opt,name=repair_count,json=repairCount,proto3" json:"repair_count,omitempty"`
+	// When that was the last time; unset when never.
+	LastRepairTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_repair_time,json=lastRepairTime,proto3" json:"last_repair_time,omitempty"`
+	// What was done then: "create namespace nqn.2024-01.io.example:a 1".
+	LastRepair string `protobuf:"bytes,13,opt,name=last_repair,json=lastRepair,proto3" json:"last_repair,omitempty"`
+	// What others have put into its objects, or onto them, such as a listener of their own. It is left
+	// alone. At most 100 are named.
+	ForeignObjects []string `protobuf:"bytes,14,rep,name=foreign_objects,json=foreignObjects,proto3" json:"foreign_objects,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResourceStatus) Reset() {
@@ -843,6 +862,34 @@ func (x *ResourceStatus) GetCreateTime() *timestamppb.Timestamp {
 func (x *ResourceStatus) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *ResourceStatus) GetRepairCount() uint64 {
+	if x != nil {
+		return x.RepairCount
+	}
+	return 0
+}
+
+func (x *ResourceStatus) GetLastRepairTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastRepairTime
+	}
+	return nil
+}
+
+func (x *ResourceStatus) GetLastRepair() string {
+	if x != nil {
+		return x.LastRepair
+	}
+	return ""
+}
+
+func (x *ResourceStatus) GetForeignObjects() []string {
+	if x != nil {
+		return x.ForeignObjects
 	}
 	return nil
 }
@@ -1012,7 +1059,7 @@ type Status_DataPlane struct {
 
 func (x *Status_DataPlane) Reset() {
 	*x = Status_DataPlane{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1071,7 @@ func (x *Status_DataPlane) String() string {
 func (*Status_DataPlane) ProtoMessage() {}
 
 func (x *Status_DataPlane) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1084,7 @@ func (x *Status_DataPlane) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status_DataPlane.ProtoReflect.Descriptor instead.
 func (*Status_DataPlane) Descriptor() ([]byte, []int) {
-	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 2}
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 3}
 }
 
 func (x *Status_DataPlane) GetUp() bool {
@@ -1092,7 +1139,7 @@ type Status_Store struct {
 
 func (x *Status_Store) Reset() {
 	*x = Status_Store{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1151,7 @@ func (x *Status_Store) String() string {
 func (*Status_Store) ProtoMessage() {}
 
 func (x *Status_Store) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1164,7 @@ func (x *Status_Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status_Store.ProtoReflect.Descriptor instead.
 func (*Status_Store) Descriptor() ([]byte, []int) {
-	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 3}
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 4}
 }
 
 func (x *Status_Store) GetLoaded() bool {
@@ -1161,7 +1208,7 @@ type Status_Lease struct {
 
 func (x *Status_Lease) Reset() {
 	*x = Status_Lease{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1220,7 @@ func (x *Status_Lease) String() string {
 func (*Status_Lease) ProtoMessage() {}
 
 func (x *Status_Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1233,7 @@ func (x *Status_Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status_Lease.ProtoReflect.Descriptor instead.
 func (*Status_Lease) Descriptor() ([]byte, []int) {
-	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 4}
+	return file_opi_bridge_v1_bridge_proto_rawDescGZIP(), []int{3, 5}
 }
 
 func (x *Status_Lease) GetHeld() bool {
@@ -1220,7 +1267,7 @@ type Capabilities_Transport struct {
 
 func (x *Capabilities_Transport) Reset() {
 	*x = Capabilities_Transport{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1279,7 @@ func (x *Capabilities_Transport) String() string {
 func (*Capabilities_Transport) ProtoMessage() {}
 
 func (x *Capabilities_Transport) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1336,7 @@ type Capabilities_Cipher struct {
 
 func (x *Capabilities_Cipher) Reset() {
 	*x = Capabilities_Cipher{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1348,7 @@ func (x *Capabilities_Cipher) String() string {
 func (*Capabilities_Cipher) ProtoMessage() {}
 
 func (x *Capabilities_Cipher) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1393,7 @@ type Capabilities_Limit struct {
 
 func (x *Capabilities_Limit) Reset() {
 	*x = Capabilities_Limit{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1405,7 @@ func (x *Capabilities_Limit) String() string {
 func (*Capabilities_Limit) ProtoMessage() {}
 
 func (x *Capabilities_Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1468,7 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x13unmap_latency_ticks\x18\v \x01(\x04R\x11unmapLatencyTicks\x12 \n" +
 	"\ftick_rate_hz\x18\f \x01(\x04R\n" +
 	"tickRateHz\"\x12\n" +
-	"\x10GetStatusRequest\"\xdc\x06\n" +
+	"\x10GetStatusRequest\"\xf3\a\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1432,13 +1479,18 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x05lease\x18\x06 \x01(\v2\x1b.opi_bridge.v1.Status.LeaseR\x05lease\x12B\n" +
 	"\tresources\x18\a \x03(\v2$.opi_bridge.v1.Status.ResourcesEntryR\tresources\x12&\n" +
 	"\x0fnot_ready_count\x18\b \x01(\x03R\rnotReadyCount\x12O\n" +
-	"\x0edrift_repaired\x18\t \x03(\v2(.opi_bridge.v1.Status.DriftRepairedEntryR\rdriftRepaired\x1a<\n" +
+	"\x0edrift_repaired\x18\t \x03(\v2(.opi_bridge.v1.Status.DriftRepairedEntryR\rdriftRepaired\x12R\n" +
+	"\x0fforeign_objects\x18\n" +
+	" \x03(\v2).opi_bridge.v1.Status.ForeignObjectsEntryR\x0eforeignObjects\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a@\n" +
 	"\x12DriftRepairedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a{\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
+	"\x13ForeignObjectsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a{\n" +
 	"\tDataPlane\x12\x0e\n" +
 	"\x02up\x18\x01 \x01(\bR\x02up\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x14\n" +
@@ -1464,7 +1516,7 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x0enot_ready_only\x18\x03 \x01(\bR\fnotReadyOnly\"\x81\x01\n" +
 	"\x1aListResourceStatusResponse\x12;\n" +
 	"\tresources\x18\x01 \x03(\v2\x1d.opi_bridge.v1.ResourceStatusR\tresources\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xba\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xed\x05\n" +
 	"\x0eResourceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\x05state\x18\x02 \x01(\x0e2#.opi_bridge.v1.ResourceStatus.StateR\x05state\x12\x14\n" +
@@ -1479,7 +1531,12 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"c\n" +
+	"updateTime\x12!\n" +
+	"\frepair_count\x18\v \x01(\x04R\vrepairCount\x12D\n" +
+	"\x10last_repair_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0elastRepairTime\x12\x1f\n" +
+	"\vlast_repair\x18\r \x01(\tR\n" +
+	"lastRepair\x12'\n" +
+	"\x0fforeign_objects\x18\x0e \x03(\tR\x0eforeignObjects\"c\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bCREATING\x10\x01\x12\t\n" +
@@ -1544,7 +1601,7 @@ func file_opi_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 }
 
 var file_opi_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_opi_bridge_v1_bridge_proto_goTypes = []any{
 	(ResourceStatus_State)(0),          // 0: opi_bridge.v1.ResourceStatus.State
 	(Capabilities_Frontend)(0),         // 1: opi_bridge.v1.Capabilities.Frontend
@@ -1561,48 +1618,51 @@ var file_opi_bridge_v1_bridge_proto_goTypes = []any{
 	(*Capabilities)(nil),               // 12: opi_bridge.v1.Capabilities
 	nil,                                // 13: opi_bridge.v1.Status.ResourcesEntry
 	nil,                                // 14: opi_bridge.v1.Status.DriftRepairedEntry
-	(*Status_DataPlane)(nil),           // 15: opi_bridge.v1.Status.DataPlane
-	(*Status_Store)(nil),               // 16: opi_bridge.v1.Status.Store
-	(*Status_Lease)(nil),               // 17: opi_bridge.v1.Status.Lease
-	(*Capabilities_Transport)(nil),     // 18: opi_bridge.v1.Capabilities.Transport
-	(*Capabilities_Cipher)(nil),        // 19: opi_bridge.v1.Capabilities.Cipher
-	(*Capabilities_Limit)(nil),         // 20: opi_bridge.v1.Capabilities.Limit
-	(*timestamppb.Timestamp)(nil),      // 21: google.protobuf.Timestamp
+	nil,                                // 15: opi_bridge.v1.Status.ForeignObjectsEntry
+	(*Status_DataPlane)(nil),           // 16: opi_bridge.v1.Status.DataPlane
+	(*Status_Store)(nil),               // 17: opi_bridge.v1.Status.Store
+	(*Status_Lease)(nil),               // 18: opi_bridge.v1.Status.Lease
+	(*Capabilities_Transport)(nil),     // 19: opi_bridge.v1.Capabilities.Transport
+	(*Capabilities_Cipher)(nil),        // 20: opi_bridge.v1.Capabilities.Cipher
+	(*Capabilities_Limit)(nil),         // 21: opi_bridge.v1.Capabilities.Limit
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
 }
 var file_opi_bridge_v1_bridge_proto_depIdxs = []int32{
-	21, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
-	15, // 1: opi_bridge.v1.Status.data_plane:type_name -> opi_bridge.v1.Status.DataPlane
-	16, // 2: opi_bridge.v1.Status.store:type_name -> opi_bridge.v1.Status.Store
-	17, // 3: opi_bridge.v1.Status.lease:type_name -> opi_bridge.v1.Status.Lease
+	22, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
+	16, // 1: opi_bridge.v1.Status.data_plane:type_name -> opi_bridge.v1.Status.DataPlane
+	17, // 2: opi_bridge.v1.Status.store:type_name -> opi_bridge.v1.Status.Store
+	18, // 3: opi_bridge.v1.Status.lease:type_name -> opi_bridge.v1.Status.Lease
 	13, // 4: opi_bridge.v1.Status.resources:type_name -> opi_bridge.v1.Status.ResourcesEntry
 	14, // 5: opi_bridge.v1.Status.drift_repaired:type_name -> opi_bridge.v1.Status.DriftRepairedEntry
-	10, // 6: opi_bridge.v1.ListResourceStatusResponse.resources:type_name -> opi_bridge.v1.ResourceStatus
-	0,  // 7: opi_bridge.v1.ResourceStatus.state:type_name -> opi_bridge.v1.ResourceStatus.State
-	21, // 8: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
-	21, // 9: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
-	21, // 10: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
-	21, // 11: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
-	18, // 12: opi_bridge.v1.Capabilities.transports:type_name -> opi_bridge.v1.Capabilities.Transport
-	1,  // 13: opi_bridge.v1.Capabilities.frontends:type_name -> opi_bridge.v1.Capabilities.Frontend
-	19, // 14: opi_bridge.v1.Capabilities.ciphers:type_name -> opi_bridge.v1.Capabilities.Cipher
-	20, // 15: opi_bridge.v1.Capabilities.limits:type_name -> opi_bridge.v1.Capabilities.Limit
-	2,  // 16: opi_bridge.v1.Capabilities.Transport.listen:type_name -> opi_bridge.v1.Capabilities.Readiness
-	2,  // 17: opi_bridge.v1.Capabilities.Transport.attach:type_name -> opi_bridge.v1.Capabilities.Readiness
-	3,  // 18: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
-	11, // 19: opi_bridge.v1.BridgeService.GetCapabilities:input_type -> opi_bridge.v1.GetCapabilitiesRequest
-	5,  // 20: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
-	7,  // 21: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
-	8,  // 22: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
-	4,  // 23: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
-	12, // 24: opi_bridge.v1.BridgeService.GetCapabilities:output_type -> opi_bridge.v1.Capabilities
-	6,  // 25: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
-	10, // 26: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
-	9,  // 27: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 6: opi_bridge.v1.Status.foreign_objects:type_name -> opi_bridge.v1.Status.ForeignObjectsEntry
+	10, // 7: opi_bridge.v1.ListResourceStatusResponse.resources:type_name -> opi_bridge.v1.ResourceStatus
+	0,  // 8: opi_bridge.v1.ResourceStatus.state:type_name -> opi_bridge.v1.ResourceStatus.State
+	22, // 9: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
+	22, // 10: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
+	22, // 11: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
+	22, // 12: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
+	22, // 13: opi_bridge.v1.ResourceStatus.last_repair_time:type_name -> google.protobuf.Timestamp
+	19, // 14: opi_bridge.v1.Capabilities.transports:type_name -> opi_bridge.v1.Capabilities.Transport
+	1,  // 15: opi_bridge.v1.Capabilities.frontends:type_name -> opi_bridge.v1.Capabilities.Frontend
+	20, // 16: opi_bridge.v1.Capabilities.ciphers:type_name -> opi_bridge.v1.Capabilities.Cipher
+	21, // 17: opi_bridge.v1.Capabilities.limits:type_name -> opi_bridge.v1.Capabilities.Limit
+	2,  // 18: opi_bridge.v1.Capabilities.Transport.listen:type_name -> opi_bridge.v1.Capabilities.Readiness
+	2,  // 19: opi_bridge.v1.Capabilities.Transport.attach:type_name -> opi_bridge.v1.Capabilities.Readiness
+	3,  // 20: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
+	11, // 21: opi_bridge.v1.BridgeService.GetCapabilities:input_type -> opi_bridge.v1.GetCapabilitiesRequest
+	5,  // 22: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
+	7,  // 23: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
+	8,  // 24: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
+	4,  // 25: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
+	12, // 26: opi_bridge.v1.BridgeService.GetCapabilities:output_type -> opi_bridge.v1.Capabilities
+	6,  // 27: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
+	10, // 28: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
+	9,  // 29: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_opi_bridge_v1_bridge_proto_init() }
@@ -1616,7 +1676,7 @@ func file_opi_bridge_v1_bridge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_opi_bridge_v1_bridge_proto_rawDesc), len(file_opi_bridge_v1_bridge_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
