@@ -40,6 +40,7 @@ type tenure struct {
 	reason  error       // guarded by mu: why it is not held
 	lease   store.Lease // guarded by mu: the lease, while it is held
 	until   time.Time   // guarded by mu: how long it lasts without being renewed, by this process's clock
+	missed  time.Time   // guarded by mu: when the store last did not answer to a renewal
 	durable string      // guarded by mu: what the store says about its durability, "" before it was asked
 }
 
@@ -93,8 +94,27 @@ func (t *tenure) renew(ctx context.Context, lease store.Lease) error {
 		t.mu.Unlock()
 	case errors.Is(err, errdefs.FailedPrecondition):
 		t.set(nil, err)
+	default:
+		t.mu.Lock()
+		t.missed = time.Now()
+		t.mu.Unlock()
 	}
 	return err
+}
+
+// valid returns an error when another process may have had the lease since this one got it: what this
+// one has read is old then. A process that was frozen asks the store. While the store is away and is
+// asked in vain all the time, this one is believed without asking again: reads go on then.
+func (t *tenure) valid(ctx context.Context) error {
+	t.mu.RLock()
+	missed := t.missed
+	t.mu.RUnlock()
+	if now := time.Now(); now.Sub(missed) < leaseTTL+storeAnswer && now.Round(0).Sub(missed.Round(0)) < leaseTTL+storeAnswer {
+		t.mu.RLock()
+		defer t.mu.RUnlock()
+		return t.reason
+	}
+	return t.confirm(ctx)
 }
 
 // confirm returns an error unless this process has the lease now. While it must last by this

@@ -121,3 +121,32 @@ func TestWaitingForTheLeaseHonoursTheContext(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What a bridge has read is believed as long as no other can have had the lease since.
+func TestFrozenBridgeDoesNotBelieveItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := boltStore(t)
+		frozen := newTenure(shared, "card-a", slog.New(slog.DiscardHandler)) // its Run stands still
+		if _, ok := frozen.acquire(t.Context()); !ok {
+			t.Fatal("the lease of nobody was not to be had")
+		}
+		if err := frozen.valid(t.Context()); err != nil {
+			t.Errorf("with the lease: %v", err)
+		}
+		time.Sleep(2 * leaseTTL) //nolint:forbidigo // the bubble's clock
+		if err := frozen.valid(t.Context()); err != nil {
+			t.Errorf("the lease ran out, and nobody took it: %v", err)
+		}
+		time.Sleep(2 * leaseTTL) //nolint:forbidigo // the bubble's clock
+		second := newTenure(shared, "card-b", slog.New(slog.DiscardHandler))
+		if _, ok := second.acquire(t.Context()); !ok {
+			t.Fatal("the lease that ran out was not to be had")
+		}
+		for range 2 {
+			if err := frozen.valid(t.Context()); !errors.Is(err, errdefs.Unavailable) {
+				t.Errorf("after another has taken the lease: %v", err)
+			}
+		}
+	})
+}

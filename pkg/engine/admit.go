@@ -64,6 +64,9 @@ func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, err
 	for _, h := range en.holds {
 		holder, taken := e.index.holders[h.Token]
 		if taken && holder != rec.Name {
+			if !e.decided(holder) {
+				return nil, errdefs.Wrap(errdefs.Unavailable, undecided(e.index.entries[holder].rec), "%s: %s may be taken", h.Field, h.What)
+			}
 			class := h.Class
 			if class == "" {
 				class = errdefs.AlreadyExists
@@ -79,15 +82,19 @@ func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, err
 
 // refers checks that a reference leads somewhere. Hold mu.
 func (e *Engine) refers(ref resource.Ref, v resource.View) error {
-	if !ref.Plain {
+	to := resource.Name(ref.To)
+	if kind := e.registry.ByName(to); kind != nil && kind.Derived() {
+		to = to.Parent()
+	}
+	r := v.Record(to)
+	switch {
+	case r != nil && (r.State == resource.StateDeleting || r.State == resource.StateCreating):
+		return undecided(r)
+	case !ref.Plain:
 		_, err := v.Bdev(ref.To)
 		return err
-	}
-	switch r := v.Record(resource.Name(ref.To)); {
-	case r == nil || r.State == resource.StateDeleting:
+	case r == nil:
 		return errdefs.New(errdefs.NotFound, "%s does not exist", ref.To)
-	case r.State == resource.StateCreating:
-		return errdefs.New(errdefs.Unavailable, "%s is still being created: try again", ref.To)
 	}
 	return nil
 }
@@ -121,6 +128,9 @@ func (e *Engine) placeFree(en *entry) error {
 		key := o.Key()
 		owner, owned := e.index.owners[key]
 		if owned && owner != en.rec.Name {
+			if !e.decided(owner) {
+				return errdefs.Wrap(errdefs.Unavailable, undecided(e.index.entries[owner].rec), "%s may be taken", describe(key))
+			}
 			return errdefs.New(errdefs.AlreadyExists, "%s belongs to %s", describe(key), owner)
 		}
 		if _, there := e.world.objects[key]; there && !owned {

@@ -183,9 +183,9 @@ func (e *Engine) replaceRecord(en *entry, rec *resource.Record) {
 func (e *Engine) answer(name resource.Name) (proto.Message, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	en := e.index.entries[name]
-	if en == nil {
+	m := e.show(name)
+	if m == nil {
 		return nil, errdefs.New(errdefs.Aborted, "%s was deleted at the same time", name)
 	}
-	return en.rec.Kind.Live(en.rec, e.view()), nil
+	return m, nil
 }

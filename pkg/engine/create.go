@@ -54,18 +54,22 @@ func (e *Engine) create(ctx context.Context, kind *resource.Kind, name resource.
 		return nil, err
 	}
 	defer unlock()
+	return e.createLocked(ctx, kind, name, msg)
+}
 
+// createLocked is create under the name's lock.
+func (e *Engine) createLocked(ctx context.Context, kind *resource.Kind, name resource.Name, msg proto.Message) (proto.Message, error) {
 	now := e.cfg.Now()
 	rec := &resource.Record{Name: name, Kind: kind, Message: plain(msg), State: resource.StateCreating, Created: now, Updated: now}
 	var en *entry
 	var existing bool
-	err = e.looking(ctx, func() error {
+	err := e.looking(ctx, func() (err error) {
 		if old := e.index.entries[name]; old != nil {
 			en, existing = old, true
 			return e.sameAs(old, rec)
 		}
 		if err := e.index.unreadable[name]; err != nil {
-			return errdefs.Wrap(errdefs.AlreadyExists, err, "%s exists, but cannot be read", name)
+			return errdefs.Wrap(errdefs.AlreadyExists, unreadable(name, err), "another cannot be made")
 		}
 		if err := e.parentReady(name); err != nil {
 			return err
@@ -78,7 +82,7 @@ func (e *Engine) create(ctx context.Context, kind *resource.Kind, name resource.
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, e.confirmed(ctx, err)
 	case existing:
 		return e.existing(ctx, en)
 	}
@@ -99,14 +103,21 @@ func plain(m proto.Message) proto.Message {
 	return m
 }
 
-// sameAs checks whether a create asks for what exists. Hold mu.
+// sameAs checks whether a create asks for what exists, or is being created already. Hold mu.
 func (e *Engine) sameAs(old *entry, asked *resource.Record) error {
+	rec := old.shown()
+	if rec == nil {
+		rec = old.rec
+	}
 	m := proto.Clone(asked.Message)
-	before := old.rec.With(func(r *resource.Record) { r.Facts = ownFacts(r) })
-	if err := complete(e, before, m, old.rec.Message); err != nil {
+	before := rec.With(func(r *resource.Record) { r.Facts = ownFacts(r) })
+	if err := complete(e, before, m, rec.Message); err != nil {
 		return err
 	}
-	if differences := resource.Changed(old.rec.Message, m); len(differences) > 0 {
+	if differences := resource.Changed(rec.Message, m); len(differences) > 0 {
+		if rec.State == resource.StateCreating {
+			return undecided(rec)
+		}
 		return errdefs.New(errdefs.AlreadyExists, "%s exists, and differs in %s", old.rec.Name, strings.Join(differences, ", "))
 	}
 	if old.rec.State == resource.StateDeleting {
@@ -127,6 +138,8 @@ func (e *Engine) existing(ctx context.Context, en *entry) (proto.Message, error)
 		if err := e.carryOut(ctx, en, true); err != nil {
 			return nil, err
 		}
+	} else if err := e.confirmed(ctx, nil); err != nil {
+		return nil, err
 	}
 	return e.answer(en.rec.Name)
 }
@@ -150,11 +163,9 @@ func (e *Engine) parentReady(name resource.Name) error {
 	switch en := e.index.entries[parent]; {
 	case en == nil:
 		return errdefs.New(errdefs.NotFound, "parent: %s does not exist", parent)
-	case en.rec.State == resource.StateDeleting:
-		return errdefs.New(errdefs.FailedPrecondition, "parent: %s is being deleted", parent)
-	case en.rec.State == resource.StateCreating:
-		// It may yet be refused, and a child must not outlive that.
-		return errdefs.New(errdefs.Unavailable, "parent: %s is still being created: try again", parent)
+	case en.rec.State == resource.StateDeleting, en.rec.State == resource.StateCreating:
+		// A creation may yet be refused, and a child must not outlive that.
+		return errdefs.Wrap(errdefs.Unavailable, undecided(en.rec), "parent")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -31,18 +32,21 @@ func (e *Engine) Delete(ctx context.Context, kind *resource.Kind, name string, a
 	defer unlock()
 
 	e.mu.Lock()
-	before := e.index.entries[n]
+	before, unread := e.index.entries[n], e.index.unreadable[n]
 	if before == nil {
 		e.mu.Unlock()
-		if allowMissing {
-			return nil
+		switch {
+		case unread != nil:
+			err = unreadable(n, unread)
+		case !allowMissing:
+			err = errdefs.New(errdefs.NotFound, "%s does not exist", n)
 		}
-		return errdefs.New(errdefs.NotFound, "%s does not exist", n)
+		return e.confirmed(ctx, err)
 	}
 	en, err := e.admitDelete(before)
 	e.mu.Unlock()
 	if err != nil {
-		return err
+		return e.confirmed(ctx, err)
 	}
 	if en != before {
 		if err := e.intend(ctx, en, before); err != nil {
@@ -62,8 +66,10 @@ func (e *Engine) admitDelete(before *entry) (*entry, error) {
 	if before.rec.State == resource.StateDeleting {
 		return before, nil
 	}
-	if users := e.index.users(before, e.view()); len(users) > 0 {
+	if users := e.index.users(before, e.view()); slices.ContainsFunc(users, e.decided) {
 		return nil, inUse(before.rec.Name, users)
+	} else if len(users) > 0 {
+		return nil, errdefs.Wrap(errdefs.Unavailable, undecided(e.index.entries[users[0]].rec), "%s may be in use", before.rec.Name)
 	}
 	en := *before
 	en.rec = before.rec.With(func(r *resource.Record) { r.State, r.Updated = resource.StateDeleting, e.cfg.Now() })

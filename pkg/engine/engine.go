@@ -50,6 +50,10 @@ type Config struct {
 	// 0 means 30 s. A large data plane is looked at less often, so that looking costs at most a
 	// third of a percent of a core.
 	AuditInterval time.Duration
+	// Confirm returns an error when this process may have been replaced by another since it read the
+	// store, so that what it knows may be old; nil means never. It is called after each look into
+	// memory that an answer rests on, and must cost nothing as a rule.
+	Confirm func(context.Context) error
 	// NewUUID makes random UUIDs; nil means version 4.
 	NewUUID func() string
 	// Now is the clock; nil means time.Now.
@@ -98,6 +102,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if cfg.CheckID == nil {
 		cfg.CheckID = resource.CheckNewID
+	}
+	if cfg.Confirm == nil {
+		cfg.Confirm = func(context.Context) error { return nil }
 	}
 	if cfg.NewUUID == nil {
 		cfg.NewUUID = uuid.NewString

@@ -33,6 +33,8 @@ type faults struct {
 	loaded func() // runs once after the next Load
 	silent bool   // the store cannot be read
 	looks  func() // runs before each look at the data plane; nil for nothing
+	// applying runs once before the next Apply of steps.
+	applying func()
 }
 
 func (f *faults) String() string {
@@ -87,6 +89,7 @@ type faultyDriver struct {
 }
 
 func (d faultyDriver) Apply(ctx context.Context, steps []driver.Step) []error {
+	d.faults.aboutToApply(steps)
 	errs := make([]error, len(steps))
 	for i, s := range steps {
 		for _, before := range s.After {

@@ -70,7 +70,7 @@ func (e *Engine) heal(ctx context.Context) error {
 			e.index.remove(name)
 		} else if en, err := e.decode(d); err != nil {
 			e.index.remove(name)
-			e.unreadable(name, err)
+			e.setAside(name, err)
 		} else {
 			e.index.put(en)
 		}

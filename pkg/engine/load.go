@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 )
 
@@ -23,7 +24,7 @@ func (e *Engine) load(ctx context.Context) error {
 	for _, d := range docs {
 		rec, err := e.decodeRecord(d)
 		if err != nil {
-			e.unreadable(resource.Name(d.Name), err)
+			e.setAside(resource.Name(d.Name), err)
 			continue
 		}
 		e.index.put(&entry{rec: rec})
@@ -33,7 +34,7 @@ func (e *Engine) load(ctx context.Context) error {
 		en, err := e.entryFor(e.index.entries[name].rec)
 		if err != nil {
 			e.index.remove(name)
-			e.unreadable(name, err)
+			e.setAside(name, err)
 			continue
 		}
 		en.dirty = true
@@ -44,8 +45,13 @@ func (e *Engine) load(ctx context.Context) error {
 	return nil
 }
 
-// unreadable notes a record that cannot be read: it must not keep all others from their disks. Hold mu.
-func (e *Engine) unreadable(name resource.Name, err error) {
+// setAside notes a record that cannot be read: it must not keep all others from their disks. Hold mu.
+func (e *Engine) setAside(name resource.Name, err error) {
 	e.cfg.Log.Error("record cannot be read", "resource", name, "err", err)
 	e.index.unreadable[name] = err
+}
+
+// unreadable is what a request is told that is about such a record.
+func unreadable(name resource.Name, cause error) error {
+	return errdefs.Wrap(errdefs.FailedPrecondition, cause, "%s exists, but its record cannot be read", name)
 }

@@ -15,15 +15,18 @@ import (
 )
 
 // Get returns a resource. The message is the caller's.
-func (e *Engine) Get(_ context.Context, kind *resource.Kind, name string) (proto.Message, error) {
+func (e *Engine) Get(ctx context.Context, kind *resource.Kind, name string) (proto.Message, error) {
 	n, err := kind.Parse("name", name)
 	if err != nil {
 		return nil, err
 	}
 	e.mu.RLock()
-	defer e.mu.RUnlock()
 	m, _, err := e.find(kind, n)
-	return m, err
+	e.mu.RUnlock()
+	if err := e.confirmed(ctx, err); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // find returns the resource as an answer, and its entry when it is not derived. Hold mu for reading.
@@ -33,12 +36,14 @@ func (e *Engine) find(kind *resource.Kind, n resource.Name) (proto.Message, *ent
 	}
 	if kind.Derived() {
 		for _, m := range kind.List(n.Parent(), e.view()) {
-			if resource.NameOf(m) == n && e.index.entries[n.Parent()] != nil {
+			if resource.NameOf(m) == n && e.shows(n.Parent()) {
 				return m, nil, nil
 			}
 		}
-	} else if en := e.index.entries[n]; en != nil {
-		return kind.Live(en.rec, e.view()), en, nil
+	} else if m := e.show(n); m != nil {
+		return m, e.index.entries[n], nil
+	} else if err := e.index.unreadable[n]; err != nil {
+		return nil, nil, unreadable(n, err)
 	}
 	return nil, nil, errdefs.New(errdefs.NotFound, "%s does not exist", n)
 }
@@ -46,22 +51,30 @@ func (e *Engine) find(kind *resource.Kind, n resource.Name) (proto.Message, *ent
 // List returns up to limit resources of the kind below parent, in the order of their names, beginning
 // after the name "after" ("" for the first), and whether there are more. The name after which to go on
 // need not exist any more.
-func (e *Engine) List(_ context.Context, kind *resource.Kind, parent, after string, limit int) (items []proto.Message, more bool, err error) {
+func (e *Engine) List(ctx context.Context, kind *resource.Kind, parent, after string, limit int) (items []proto.Message, more bool, err error) {
 	above, err := kind.ParseParent("parent", parent)
 	if err != nil {
 		return nil, false, err
 	}
+	items, more, err = e.list(kind, above, after, limit)
+	if err := e.confirmed(ctx, err); err != nil {
+		return nil, false, err
+	}
+	return items, more, nil
+}
+
+// list is List from memory.
+func (e *Engine) list(kind *resource.Kind, above resource.Name, after string, limit int) (items []proto.Message, more bool, err error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if !e.loaded {
 		return nil, false, notLoaded(e.storeErr)
 	}
-	if above != "" && e.index.entries[above] == nil {
+	if above != "" && !e.shows(above) {
 		return nil, false, errdefs.New(errdefs.NotFound, "parent: %s does not exist", above)
 	}
-	v := e.view()
 	if kind.Derived() {
-		all := kind.List(above, v)
+		all := kind.List(above, e.view())
 		slices.SortFunc(all, func(a, b proto.Message) int { return cmp.Compare(resource.NameOf(a), resource.NameOf(b)) })
 		from, _ := slices.BinarySearchFunc(all, resource.Name(after), func(m proto.Message, after resource.Name) int {
 			return past(resource.NameOf(m), after)
@@ -71,11 +84,8 @@ func (e *Engine) List(_ context.Context, kind *resource.Kind, parent, after stri
 	}
 	names := e.index.collections[kind.CollectionOf(above)]
 	from, _ := slices.BinarySearchFunc(names, resource.Name(after), past)
-	to := min(from+limit, len(names))
-	for _, name := range names[from:to] {
-		items = append(items, kind.Live(e.index.entries[name].rec, v))
-	}
-	return items, to < len(names), nil
+	items, more = e.page(names[from:], limit)
+	return items, more, nil
 }
 
 // past is a comparison in which a search finds the first name after the given one.
@@ -94,8 +104,11 @@ func (e *Engine) Stats(ctx context.Context, kind *resource.Kind, name string) (d
 		return driver.IOStats{}, errdefs.New(errdefs.Unimplemented, "this driver does not count I/O")
 	}
 	keys, err := e.statKeys(kind, name)
-	if err != nil || len(keys) == 0 {
+	if err := e.confirmed(ctx, err); err != nil {
 		return driver.IOStats{}, err
+	}
+	if len(keys) == 0 {
+		return driver.IOStats{}, nil
 	}
 	all, err := statter.Stats(ctx, keys)
 	if err != nil {

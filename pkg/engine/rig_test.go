@@ -36,10 +36,11 @@ type rig struct {
 	dbURL     string
 	kinds     map[string]*resource.Kind
 	faults    *faults
-	// sealer, keyDir and log may be set before start.
-	sealer *secret.Sealer
-	keyDir string
-	log    *slog.Logger
+	// sealer, keyDir, log and confirm may be set before start.
+	sealer  *secret.Sealer
+	keyDir  string
+	log     *slog.Logger
+	confirm func(context.Context) error
 
 	eng    *engine.Engine
 	driver *spdk.Driver
@@ -94,7 +95,7 @@ func (r *rig) launch() {
 	for _, k := range all {
 		r.kinds[k.Plural()] = k
 	}
-	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log}
+	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log, Confirm: r.confirm}
 	if r.faults != nil {
 		cfg.Driver = faultyDriver{r.driver, r.faults}
 		cfg.Store = faultyStore{r.store, r.faults}

@@ -25,6 +25,12 @@ func (e *Engine) Update(ctx context.Context, kind *resource.Kind, name string, m
 	if err := e.admitting(ctx); err != nil {
 		return nil, err
 	}
+	e.certain(ctx, n)
+	unlock, err := e.locks.Lock(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	e.mu.RLock()
 	missing := e.index.entries[n] == nil
 	e.mu.RUnlock()
@@ -32,27 +38,24 @@ func (e *Engine) Update(ctx context.Context, kind *resource.Kind, name string, m
 		if err := e.cfg.CheckID("name", n.ID()); err != nil {
 			return nil, err
 		}
-		return e.create(ctx, kind, n, msg)
+		return e.createLocked(ctx, kind, n, msg)
 	}
-	e.certain(ctx, n)
-	unlock, err := e.locks.Lock(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
 
 	var before, en *entry
 	err = e.looking(ctx, func() error {
+		if err := e.index.unreadable[n]; err != nil {
+			return unreadable(n, err)
+		}
 		if before = e.index.entries[n]; before == nil {
 			return errdefs.New(errdefs.NotFound, "%s does not exist", n)
 		}
 		en, err = e.admitUpdate(before, msg, mask)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if en == before {
+	if err != nil || en == before {
+		if err := e.confirmed(ctx, err); err != nil {
+			return nil, err
+		}
 		return e.answer(n)
 	}
 	if err := e.intend(ctx, en, before); err != nil {
@@ -72,7 +75,7 @@ func (e *Engine) admitUpdate(before *entry, msg proto.Message, mask []string) (*
 	case before.limbo:
 		return nil, errdefs.New(errdefs.Unavailable, "the store has not confirmed the last change of %s yet: try again", rec.Name)
 	case rec.State == resource.StateDeleting:
-		return nil, errdefs.New(errdefs.FailedPrecondition, "%s is being deleted", rec.Name)
+		return nil, undecided(rec)
 	case rec.State != resource.StateReady:
 		return nil, errdefs.New(errdefs.Unavailable, "an earlier change of %s is not finished: try again", rec.Name)
 	}
