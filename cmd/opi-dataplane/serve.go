@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,8 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 		"play this version of SPDK, from 24.01 on (default the newest known)")
 	cmd.Flags().BoolVar(&settings.crashLikeSPDK, "crash-like-spdk", false,
 		"die where SPDK would: when a bdev is shown whose key was destroyed")
+	cmd.Flags().StringSliceVar(&settings.without, "without-module", nil,
+		"answer as an SPDK that was built without these, comma-separated: "+strings.Join(dataplane.Modules(), ", "))
 	settings.log.register(cmd.Flags())
 	return cmd
 }
@@ -49,6 +52,7 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 type serveSettings struct {
 	rpcListen, vhostDir, spdkVersion string
 	crashLikeSPDK                    bool
+	without                          []string
 	log                              logSettings
 }
 
@@ -73,7 +77,7 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 	}
 	server, err := dataplane.New(dataplane.Config{
 		Log: log, Level: level, Version: version(),
-		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK,
+		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK, Without: settings.without,
 		Kill: func(sig os.Signal) error {
 			self, err := os.FindProcess(os.Getpid())
 			if err != nil {
@@ -83,7 +87,7 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 		},
 	})
 	if errors.Is(err, errdefs.InvalidArgument) {
-		return usageError{fmt.Errorf("--spdk-version: %w", err)}
+		return usageError{fmt.Errorf("--spdk-version or --without-module: %w", err)}
 	}
 	if err != nil {
 		return fmt.Errorf("set up the data plane: %w", err)

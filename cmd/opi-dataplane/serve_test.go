@@ -15,8 +15,9 @@ func TestServeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	at := "unix://" + filepath.Join(dir, "rpc.sock")
 	for want, settings := range map[string]serveSettings{
-		"--spdk-version": {rpcListen: at, vhostDir: dir, spdkVersion: "24.02"},
-		"--rpc-listen":   {rpcListen: "nonsense", vhostDir: dir},
+		"--spdk-version":   {rpcListen: at, vhostDir: dir, spdkVersion: "24.02"},
+		"--without-module": {rpcListen: at, vhostDir: dir, without: []string{"vhosts"}},
+		"--rpc-listen":     {rpcListen: "nonsense", vhostDir: dir},
 	} {
 		settings.log = logSettings{level: "info", format: "text"}
 		err := serve(t.Context(), &settings)

@@ -141,7 +141,11 @@ func createAccelKey(_ context.Context, c *call, p *createAccelKeyParams) {
 	}
 	key, err := newAccelKey(p.Name, string(p.Cipher), p.Key, p.Key2, string(mode))
 	errno := syscall.EINVAL
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.server.lacks.modules[moduleCrypto]:
+		err, errno = syscall.ENOTSUP, syscall.ENOTSUP
+	default:
 		err, errno = c.server.accel.add(key), syscall.EEXIST
 	}
 	if err != nil {

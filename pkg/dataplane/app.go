@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -77,14 +78,20 @@ type subsystemResult struct {
 }
 
 func subsystems(_ context.Context, c *call) {
-	c.reply([]subsystemResult{
+	all := []subsystemResult{
 		{Subsystem: subsystemKeyring, DependsOn: []string{}},
 		{Subsystem: subsystemAccel, DependsOn: []string{}},
 		{Subsystem: subsystemBdev, DependsOn: []string{subsystemAccel, subsystemKeyring}},
 		{Subsystem: subsystemNvmf, DependsOn: []string{subsystemBdev, subsystemKeyring, subsystemAccel}},
 		{Subsystem: subsystemVhostBlk, DependsOn: []string{subsystemBdev}},
 		{Subsystem: subsystemVhostSCSI, DependsOn: []string{}},
-	})
+	}
+	lacks := c.server.lacks.subsystems
+	all = slices.DeleteFunc(all, func(s subsystemResult) bool { return lacks[s.Subsystem] })
+	for i := range all {
+		all[i].DependsOn = slices.DeleteFunc(all[i].DependsOn, func(name string) bool { return lacks[name] })
+	}
+	c.reply(all)
 }
 
 func waitInit(_ context.Context, c *call) { c.reply(true) }

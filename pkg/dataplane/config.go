@@ -38,7 +38,11 @@ func frameworkConfig(_ context.Context, c *call, p *frameworkConfigParams) {
 		c.fail(jsonrpc.CodeInvalidParams, "with_batches is not supported")
 		return
 	}
-	switch p.Name {
+	name := p.Name
+	if c.server.lacks.subsystems[name] {
+		name = ""
+	}
+	switch name {
 	case subsystemKeyring:
 		c.reply(c.server.keyring.config())
 	case subsystemAccel:

@@ -97,7 +97,11 @@ func createTransport(_ context.Context, c *call, p *createTransportParams) {
 	if c.noTargetShort(p.TgtName) {
 		return
 	}
-	switch strings.ToUpper(p.Trtype) {
+	kind := strings.ToUpper(p.Trtype)
+	if kind == trtypeTCP && c.server.lacks.modules[moduleTCP] {
+		kind = ""
+	}
+	switch kind {
 	case trtypeTCP:
 	case "RDMA": // known to SPDK, which answers so on a machine without the hardware
 		c.fail(jsonrpc.CodeInternalError, "Failed to create transport.")

@@ -30,6 +30,9 @@ type Config struct {
 	VhostDir string
 	// SPDKVersion is the version of SPDK to play, such as "24.09"; "" is the newest known.
 	SPDKVersion string
+	// Without lists modules to leave out, of those that Modules names: their methods are answered as an
+	// SPDK answers that was built without them.
+	Without []string
 	// CrashLikeSPDK kills the process where SPDK would crash: when a bdev is shown whose key was
 	// destroyed. Otherwise such calls are refused.
 	CrashLikeSPDK bool
@@ -53,6 +56,7 @@ type Server struct {
 	accel   accelKeys
 	cryptos *cryptos
 	manners manners
+	lacks   lacks
 	logRPC  atomic.Bool
 
 	// What follows is touched on the turn only.
@@ -84,6 +88,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}
+	lacks, err := lacking(cfg.Without)
+	if err != nil {
+		return nil, fmt.Errorf("dataplane: %w", err)
+	}
 	manners := mannersOf(version)
 	nvmf, err := newNvmf(cfg.Log, manners.writeCacheMayCome)
 	if err != nil {
@@ -100,10 +108,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		nvmf: nvmf, host: initiator, options: defaultNvmeOptions(), attached: newAttached(), cfg: cfg, methods: make(map[string]*method), turns: newTurns(),
-		bdevs: bdevs, made: newMade(), vhost: vhost, cryptos: newCryptos(bdevs), manners: manners,
+		bdevs: bdevs, made: newMade(), vhost: vhost, cryptos: newCryptos(bdevs), manners: manners, lacks: lacks,
 	}
 	s.levels = newLevels(cfg.Level)
 	for _, m := range s.manners.offered(s.table()) {
+		if lacks.methods[m.name] {
+			continue
+		}
 		s.order = append(s.order, m.name)
 		s.methods[m.name] = &m
 	}

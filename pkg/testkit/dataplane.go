@@ -20,9 +20,8 @@ type DataPlaneProcess struct {
 func DataPlane(tb testing.TB, flags ...string) *DataPlaneProcess {
 	tb.Helper()
 	d := &DataPlaneProcess{socket: filepath.Join(SocketDir(tb), "spdk.sock")}
-	args := append([]string{"serve", "--rpc-listen", d.Addr()}, flags...)
-	d.p = newProcess(tb, Program(tb, "opi-dataplane"), args...)
-	d.Start()
+	d.p = newProcess(tb, Program(tb, "opi-dataplane"))
+	d.StartWith(flags...)
 	return d
 }
 
@@ -43,6 +42,13 @@ func (d *DataPlaneProcess) Start() {
 		}
 		return conn.Close()
 	})
+}
+
+// StartWith is Start with other flags than before, which stay.
+func (d *DataPlaneProcess) StartWith(flags ...string) {
+	d.p.tb.Helper()
+	d.p.args = append([]string{"serve", "--rpc-listen", d.Addr()}, flags...)
+	d.Start()
 }
 
 // Stop ends it in order; the test fails if it ends with an error.
