@@ -22,7 +22,7 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
 # What the tests need beyond Go, as program:debian-package. The race detector needs a C compiler.
-TEST_NEEDS := redis-server:redis-server gcc:gcc qemu-system-x86_64:qemu-system-x86 xz:xz-utils lz4:lz4 zstd:zstd
+TEST_NEEDS := openssl:openssl redis-server:redis-server gcc:gcc qemu-system-x86_64:qemu-system-x86 xz:xz-utils lz4:lz4 zstd:zstd
 
 # What the virtual machines of tests/host are made of. These packages of Debian are unpacked here, never
 # installed: the newest of the cloud kernels, and a shell.

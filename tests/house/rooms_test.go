@@ -52,10 +52,11 @@ var rooms = []room{
 
 	{"pkg/bdev", dataPlane, "pkg/errdefs pkg/secret", "a block device does not know who uses it"},
 	{"pkg/bdev/bdevtest", dataPlane, "pkg/bdev pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
-	{"pkg/nvmf/target", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the target serves any block device and knows no RPC"},
-	{"pkg/nvmf/host", dataPlane, "pkg/nvme pkg/bdev pkg/errdefs", "the initiator yields block devices and knows no RPC"},
+	{"pkg/nvmf/tlspsk", wire, "", "TLS 1.3 with pre-shared keys, which no library has; it knows nothing of NVMe, and only the data plane's two ends may use it: everything else has crypto/tls"},
+	{"pkg/nvmf/target", dataPlane, "pkg/nvme pkg/nvmf/tlspsk pkg/bdev pkg/errdefs", "the target serves any block device and knows no RPC"},
+	{"pkg/nvmf/host", dataPlane, "pkg/nvme pkg/nvmf/tlspsk pkg/bdev pkg/errdefs", "the initiator yields block devices and knows no RPC"},
 	{"pkg/vhost", dataPlane, "pkg/bdev pkg/errdefs", "as the NVMe target, for virtio"},
-	{"pkg/dataplane", dataPlane, "pkg/bdev pkg/nvmf/target pkg/nvmf/host pkg/vhost pkg/nvme pkg/jsonrpc pkg/errdefs pkg/secret", "SPDK's methods served over the four engines; pkg/nvme for the words in parameters and answers"},
+	{"pkg/dataplane", dataPlane, "pkg/bdev pkg/nvmf/target pkg/nvmf/host pkg/vhost pkg/nvme pkg/nvmf/tlspsk pkg/jsonrpc pkg/errdefs pkg/secret", "SPDK's methods served over the four engines; pkg/nvme for the words in parameters and answers"},
 
 	{"pkg/driver", controlPlane, "pkg/errdefs pkg/secret", "what any card can hold; no card by name"},
 	{"pkg/driver/drivertest", controlPlane, "pkg/driver pkg/errdefs pkg/secret pkg/testkit", "the suite sees the interface only; no program imports it"},
