@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
 	"github.com/opi-bridge/opi-bridge/pkg/nvmf/target"
 )
@@ -111,6 +112,16 @@ func (s *Server) expose(ctx context.Context, nqn, name string, cfg target.Namesp
 		return 0, fmt.Errorf("claim the bdev: %w", err)
 	}
 	spec := desc.Spec()
+	switch m := &spec.Metadata; {
+	case m.SizeBytes > 0 && !m.Interleaved:
+		_ = desc.Close()
+		return 0, errdefs.InvalidField("bdev_name", "the metadata of %s lies apart from its blocks, which NVMe over TCP cannot move", spec.Name)
+	case m.DIFType != 0:
+		_ = desc.Close()
+		return 0, errdefs.InvalidField("bdev_name", "%s has protection information, which opi-dataplane does not check", spec.Name)
+	default:
+		cfg.MetadataBytes = uint16(m.SizeBytes) //nolint:gosec // at most 128
+	}
 	cfg.Device, cfg.BdevName, cfg.WriteCache, cfg.Released = desc, spec.Name, spec.WriteCache, e.released
 	if cfg.UUID == uuid.Nil {
 		cfg.UUID = spec.UUID

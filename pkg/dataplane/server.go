@@ -157,7 +157,7 @@ func (s *Server) table() []method {
 	for _, family := range [][]method{
 		appMethods(), logMethods(), notifyMethods(), bdevMethods(), iostatMethods(),
 		mallocMethods(), nullMethods(), aioMethods(), cryptoMethods(), accelMethods(), accelInfoMethods(), qosMethods(), keyringMethods(), vhostMethods(),
-		nvmeOptionsMethods(), nvmeAttachMethods(), nvmeControllerMethods(), nvmePathMethods(),
+		nvmeOptionsMethods(), nvmeAttachMethods(), nvmeControllerMethods(), nvmeCommandMethods(), nvmePathMethods(),
 		transportMethods(), subsystemMethods(), namespaceMethods(), listenerMethods(), hostMethods(), nvmfInfoMethods(), referralMethods(),
 	} {
 		all = append(all, family...)

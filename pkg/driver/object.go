@@ -124,6 +124,9 @@ type NvmeOrigin struct {
 	Controller string
 	// NSID is the namespace's id at the target.
 	NSID uint32
+	// UUID (with dashes), NGUID (32 hexadecimal digits) and EUI64 (16) are what the target says the
+	// namespace is known by, in lower case; "" where it has none, or has not been asked yet.
+	UUID, NGUID, EUI64 string
 }
 
 // BdevKey returns the key of the bdev with that name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -34,6 +35,15 @@ func nguidOfUUID(s string) string { return strings.ReplaceAll(s, "-", "") }
 // uuidOfNGUID returns the UUID with the same 16 bytes.
 func uuidOfNGUID(s string) string {
 	return fmt.Sprintf("%s-%s-%s-%s-%s", s[0:8], s[8:12], s[12:16], s[16:20], s[20:32])
+}
+
+// eui64Number is the way back from eui64: the API carries the bits, most significant first, in an int64.
+func eui64Number(digits string) int64 {
+	n, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil {
+		return 0
+	}
+	return int64(n) //nolint:gosec // the bits are meant
 }
 
 // eui64 writes the number as SPDK takes it, "" for none.

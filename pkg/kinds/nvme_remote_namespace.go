@@ -3,6 +3,8 @@
 package kinds
 
 import (
+	"cmp"
+
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -11,8 +13,8 @@ import (
 // nvmeRemoteNamespace is a bdev that came with a remote controller; its id is the bdev's name. It
 // comes and goes as the target's namespaces do.
 //
-// SPDK tells one identifier of a remote namespace, as the bdev's uuid: the NGUID where the target
-// has set one, else the UUID. Which of the two it is cannot be seen, so nguid and eui64 stay empty.
+// Its identifiers are what the target says; a namespace without a UUID shows the one under which the
+// data plane knows it, which SPDK makes of the NGUID.
 func nvmeRemoteNamespace() resource.Declaration[*pb.NvmeRemoteNamespace] {
 	return resource.Declaration[*pb.NvmeRemoteNamespace]{
 		Bdev: func(name resource.Name, _ *pb.NvmeRemoteNamespace) string { return name.ID() },
@@ -20,9 +22,11 @@ func nvmeRemoteNamespace() resource.Declaration[*pb.NvmeRemoteNamespace] {
 			var all []*pb.NvmeRemoteNamespace
 			for _, b := range v.Brought(parent.ID()) {
 				all = append(all, &pb.NvmeRemoteNamespace{
-					Name: string(parent) + "/nvmeRemoteNamespaces/" + b.Name,
-					Nsid: int32(b.Nvme.NSID), //nolint:gosec // the API's type; SPDK's nsids are small
-					Uuid: b.UUID,
+					Name:  string(parent) + "/nvmeRemoteNamespaces/" + b.Name,
+					Nsid:  int32(b.Nvme.NSID), //nolint:gosec // the API's type; SPDK's nsids are small
+					Uuid:  cmp.Or(b.Nvme.UUID, b.UUID),
+					Nguid: b.Nvme.NGUID,
+					Eui64: eui64Number(b.Nvme.EUI64),
 				})
 			}
 			return all

@@ -92,7 +92,7 @@ func TestIdentifyOffsets(t *testing.T) {
 func TestDescriptorBytes(t *testing.T) {
 	b := make([]byte, nvme.IdentifySize)
 	(&nvme.Descriptors{NGUID: [16]byte{1}, UUID: [16]byte{2}}).Encode(b)
-	want := unhex(t, "02100000 01000000000000000000000000000000 03100000 02000000000000000000000000000000 04010000 00 00000000")
+	want := unhex(t, "02100000 01000000000000000000000000000000 03100000 02000000000000000000000000000000 00000000")
 	if !bytes.Equal(b[:len(want)], want) {
 		t.Errorf("descriptors = %x, want %x", b[:len(want)], want)
 	}

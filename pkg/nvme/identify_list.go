@@ -43,8 +43,8 @@ const (
 	nidtCSI   uint8 = 4
 )
 
-// Descriptors are the namespace identification descriptors (base 5.17.2.3). All zero identifiers
-// are left out on the wire, the command set is always there.
+// Descriptors are the namespace identification descriptors (base 5.17.2.3). What is all
+// zero is left out on the wire: an identifier that does not exist, and the NVM command set.
 type Descriptors struct {
 	EUI64       [8]byte
 	NGUID, UUID [16]byte
@@ -69,7 +69,9 @@ func (d *Descriptors) Encode(b []byte) {
 	if d.UUID != [16]byte{} {
 		put(nidtUUID, d.UUID[:])
 	}
-	put(nidtCSI, []byte{d.CSI})
+	if d.CSI != CSINVM {
+		put(nidtCSI, []byte{d.CSI})
+	}
 }
 
 // DecodeDescriptors reads what Identify with CNSDescriptors returned. Descriptors of unknown type

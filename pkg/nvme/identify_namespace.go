@@ -10,6 +10,8 @@ const (
 	NSFEATAtomic    uint8 = 1 << 1
 	NSFEATOptimal   uint8 = 1 << 4
 	NMICShared      uint8 = 1 << 0
+	FLBASExtended   uint8 = 1 << 4
+	MCExtended      uint8 = 1 << 0
 	DLFEATReadsZero uint8 = 1
 	DLFEATDEAC      uint8 = 1 << 3
 )
@@ -28,19 +30,21 @@ type IdentifyNamespace struct {
 	// NSZE, NCAP and NUSE are in blocks.
 	NSZE, NCAP, NUSE uint64
 	NSFEAT           uint8
-	FLBAS            uint8
-	NMIC, DLFEAT     uint8
-	NAWUN, NAWUPF    uint16
-	NACWU            uint16
-	NOIOB            uint16
-	NPWG, NPWA       uint16
-	NPDG, NPDA       uint16
-	NOWS             uint16
-	MSSRL            uint16
-	MCL              uint32
-	ANAGRPID         uint32
-	NGUID            [16]byte
-	EUI64            [8]byte
+	// FLBAS is the format in use and whether its metadata follows the data of each block, MC the ways
+	// of moving metadata that there are.
+	FLBAS, MC     uint8
+	NMIC, DLFEAT  uint8
+	NAWUN, NAWUPF uint16
+	NACWU         uint16
+	NOIOB         uint16
+	NPWG, NPWA    uint16
+	NPDG, NPDA    uint16
+	NOWS          uint16
+	MSSRL         uint16
+	MCL           uint32
+	ANAGRPID      uint32
+	NGUID         [16]byte
+	EUI64         [8]byte
 	// NLBAF is the number of formats, counted from 0.
 	NLBAF uint8
 	LBAF  [16]LBAFormat
@@ -53,6 +57,7 @@ func (d *IdentifyNamespace) visit(c *codec) {
 	c.u8(24, &d.NSFEAT)
 	c.u8(25, &d.NLBAF)
 	c.u8(26, &d.FLBAS)
+	c.u8(27, &d.MC)
 	c.u8(30, &d.NMIC)
 	c.u8(33, &d.DLFEAT)
 	c.u16(34, &d.NAWUN)

@@ -36,6 +36,7 @@ type env struct {
 	dataPlane *testkit.DataPlaneProcess
 	bridge    *testkit.BridgeProcess
 	eye       *spdk.Driver
+	storage   *spdk.Driver // of the storage node
 	file      string
 	// storagePort and otherPort are two listeners of the storage node, webPort and freePort are free.
 	storagePort, otherPort, webPort, freePort int
@@ -115,6 +116,7 @@ func (e *env) there(t *testing.T) map[driver.Key]driver.Object {
 func (e *env) storageNode(t *testing.T) {
 	t.Helper()
 	eye := watch(t, testkit.DataPlane(t))
+	e.storage = eye
 	testkit.Eventually(t, "the storage node answers", func() error {
 		if s := eye.Status(); !s.Up {
 			return errors.Join(s.Err, errors.New("not up"))

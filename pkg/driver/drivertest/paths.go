@@ -82,10 +82,14 @@ func testPaths(t *testing.T, s Suite) {
 	b.must(driver.Create, first)
 	b.serves(first)
 	disk := b.bdevOf("remote", 1)
-	if disk == nil || disk.Kind != driver.BdevNvme || disk.Nvme == nil || *disk.Nvme != (driver.NvmeOrigin{Controller: "remote", NSID: 1}) ||
+	if disk == nil || disk.Kind != driver.BdevNvme || disk.Nvme == nil || disk.Nvme.Controller != "remote" || disk.Nvme.NSID != 1 ||
 		disk.Blocks != vol.Blocks || disk.BlockSizeBytes != vol.BlockSizeBytes ||
 		compact(disk.UUID) != compact(ns.NGUID) {
 		t.Fatalf("bdev of the remote namespace: %+v, of %+v", disk, ns)
+	}
+	// Not every data plane can ask; and one that can may be told later.
+	if told := disk.Nvme; told.NGUID != "" && (told.NGUID != compact(ns.NGUID) || told.UUID != ns.UUID || told.EUI64 != ns.EUI64) {
+		t.Errorf("the remote namespace is known by %+v, and is %+v", told, ns)
 	}
 	b.must(driver.Create, second)
 	b.serves(first, second)

@@ -54,14 +54,15 @@ const (
 // Driver drives one SPDK. It implements [driver.Driver], [driver.Statter], [driver.Resetter],
 // [driver.HostCounter] and [driver.Capable].
 type Driver struct {
-	log      *slog.Logger
-	patience time.Duration
-	client   *spdkrpc.Client
-	events   *mailbox
-	attaches *keyedLock // one at a time per connection and, where needed, controller
-	removed  *removals  // namespaces whose ids must rest before they are used again
-	leftover *group     // attaches whose callers have given up
-	uses     *keyedLock // what would be refused, or do harm, while something else is done to the same thing
+	log        *slog.Logger
+	patience   time.Duration
+	client     *spdkrpc.Client
+	events     *mailbox
+	attaches   *keyedLock  // one at a time per connection and, where needed, controller
+	removed    *removals   // namespaces whose ids must rest before they are used again
+	leftover   *group      // attaches whose callers have given up
+	identities *identities // of the namespaces that came with remote controllers
+	uses       *keyedLock  // what would be refused, or do harm, while something else is done to the same thing
 
 	listing *listing // looks through all bdevs that are shared
 
@@ -97,7 +98,7 @@ func New(cfg Config) (*Driver, error) {
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, max(cfg.MinBackoff, defaultMaxBackoff))
 	d := &Driver{
 		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
-		uses: newKeyedLock(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
+		uses: newKeyedLock(), identities: newIdentities(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
 	}
 	if err := d.directories(cfg); err != nil {
 		return nil, fmt.Errorf("spdk driver: %w", err)

@@ -21,7 +21,8 @@ type held struct {
 	vhosts      []spdkrpc.VhostController
 }
 
-// Observe implements [driver.Driver]: a handful of calls, sent together. What an SPDK lacks the methods
+// Observe implements [driver.Driver]: a handful of calls, sent together, and one more for each remote
+// namespace that is new. What an SPDK lacks the methods
 // for it cannot hold.
 func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	sess, epoch := d.now()
@@ -39,9 +40,13 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 		}
 	}
 	left, usedForAMoment := consumers(h.subsystems)
+	var remote []*driver.Bdev
 	for i := range h.bdevs {
 		b := bdevObject(&h.bdevs[i])
 		b.Claimed = b.Claimed && !usedForAMoment[b.Name]
+		if b.Nvme != nil {
+			remote = append(remote, b)
+		}
 		add(b)
 		if l := limitsObject(&h.bdevs[i]); l != nil {
 			add(l)
@@ -64,6 +69,7 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	for i := range h.vhosts {
 		add(vhostObjects(&h.vhosts[i])...)
 	}
+	d.identify(ctx, sess, epoch, remote, h.controllers)
 	d.sweepConsumers(ctx, left)
 	return o, nil
 }

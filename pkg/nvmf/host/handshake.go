@@ -75,22 +75,8 @@ func (q *queue) do(ctx context.Context, timeout time.Duration, data []byte, writ
 	c := &call{data: data, write: write, done: func(*call) { close(done) }}
 	build(nvme.SQE(c.sqe[:]))
 	opcode := c.sqe[0]
-	q.begin(c)
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	var cause error
-	select {
-	case <-done:
-	case <-timer.C:
-		cause = errTimeout
-	case <-ctx.Done():
-		cause = context.Cause(ctx)
-	}
-	if cause != nil {
-		// The data may still be written to: only the end of the connection ends the command.
-		q.fail(fmt.Errorf("command %#02x: %w", opcode, cause))
-		<-done
-		return 0, fmt.Errorf("command %#02x: %w", opcode, cause)
+	if err := q.await(ctx, timeout, c, done); err != nil {
+		return 0, fmt.Errorf("command %#02x: %w", opcode, err)
 	}
 	switch {
 	case c.err != nil:
@@ -99,4 +85,24 @@ func (q *queue) do(ctx context.Context, timeout time.Duration, data []byte, writ
 		return 0, fmt.Errorf("command %#02x: %w", opcode, c.status)
 	}
 	return c.value, nil
+}
+
+// await begins a call and waits until it is done. When it takes too long, the connection is ended: the
+// data may still be written to, and only that ends the command.
+func (q *queue) await(ctx context.Context, timeout time.Duration, c *call, done <-chan struct{}) error {
+	q.begin(c)
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var cause error
+	select {
+	case <-done:
+		return nil
+	case <-timer.C:
+		cause = errTimeout
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	}
+	q.fail(fmt.Errorf("command %#02x: %w", c.sqe[0], cause))
+	<-done
+	return cause
 }

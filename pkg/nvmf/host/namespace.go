@@ -95,7 +95,7 @@ func (a *association) namespace(ctx context.Context, nsid uint32) (*nsInfo, erro
 	}
 	block := uint32(1) << format.LBADS
 	if format.MS > 0 {
-		if ns.FLBAS&0x10 == 0 {
+		if ns.FLBAS&nvme.FLBASExtended == 0 {
 			return nil, fmt.Errorf("namespace %d: separate metadata cannot be moved over TCP", nsid)
 		}
 		block += uint32(format.MS)

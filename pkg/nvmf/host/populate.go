@@ -104,6 +104,9 @@ func (d *device) spec(a *association, info *nsInfo) bdev.Spec {
 	if a.ident.FUSES&1 != 0 {
 		types |= bdev.IOCompareAndWrite
 	}
+	if info.metadata.SizeBytes > 0 {
+		types |= bdev.IONVMeMD
+	}
 	const oncsCopy = 1 << 8
 	if a.ident.ONCS&oncsCopy != 0 {
 		types |= bdev.IOCopy

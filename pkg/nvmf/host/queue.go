@@ -68,17 +68,21 @@ type command struct {
 	unsent int
 	// bad is set when data arrived with a wrong digest.
 	bad bool
+	// partial lets the command succeed with less data than there is room for.
+	partial bool
 }
 
 // call is a command that somebody waits for.
 type call struct {
-	sqe    [nvme.SQESize]byte
-	data   []byte
-	write  bool
-	status nvme.Status
-	value  uint64
-	err    error
-	done   func(*call) // called once, on the reader's goroutine; must not block
+	sqe     [nvme.SQESize]byte
+	data    []byte
+	write   bool
+	partial bool // success with less data than there is room for will do
+	status  nvme.Status
+	value   uint64
+	cqe     [nvme.CQESize]byte // as it came; all zero but for the status when data came with the success
+	err     error
+	done    func(*call) // called once, on the reader's goroutine; must not block
 }
 
 // newQueue wraps a connection that has not been used; start begins the traffic.
@@ -190,7 +194,7 @@ func (q *queue) begin(c *call) {
 	}
 	cid := q.takeSlot()
 	s := &q.slots[cid]
-	s.call, s.data, s.write = c, c.data, c.write
+	s.call, s.data, s.write, s.partial = c, c.data, c.write, c.partial
 	q.sendCapsule(cid, c.sqe[:])
 	q.kick()
 	q.mu.Unlock()
@@ -198,7 +202,8 @@ func (q *queue) begin(c *call) {
 
 // finish frees an identifier, starts what waits for one and tells the owner of the command. The
 // caller holds mu, which finish releases while the owner is told.
-func (q *queue) finish(cid uint16, status nvme.Status, value uint64) {
+func (q *queue) finish(cid uint16, entry [nvme.CQESize]byte) {
+	cqe := nvme.CQE(entry[:])
 	c := &q.slots[cid]
 	p, k, bad := c.part, c.call, c.bad
 	*c = command{}
@@ -218,9 +223,9 @@ func (q *queue) finish(cid uint16, status nvme.Status, value uint64) {
 		if bad {
 			err = errDigest
 		}
-		p.answered(status, err)
+		p.answered(cqe.Status(), err)
 	} else {
-		k.status, k.value = status, value
+		k.status, k.value, k.cqe = cqe.Status(), cqe.Value(), entry
 		if bad {
 			k.err = errDigest
 		}

@@ -134,9 +134,9 @@ func (q *queue) readPDU(in *receiver) error {
 	switch fr.Type {
 	case nvme.PDUCapsuleResp:
 		cqe := nvme.CapsuleCQE(b)
-		cid, status, value := cqe.CID(), cqe.Status(), cqe.Value()
+		entry := [nvme.CQESize]byte(cqe)
 		in.skip(head)
-		return q.complete(cid, status, value)
+		return q.complete(entry)
 	case nvme.PDUC2HData:
 		return q.takeData(in, b, fr)
 	case nvme.PDUR2T:
@@ -172,14 +172,16 @@ func (q *queue) slot(cid uint16) (*command, error) {
 }
 
 // complete takes the answer to a command.
-func (q *queue) complete(cid uint16, status nvme.Status, value uint64) error {
+func (q *queue) complete(entry [nvme.CQESize]byte) error {
+	cqe := nvme.CQE(entry[:])
+	cid, status := cqe.CID(), cqe.Status()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c, err := q.slot(cid)
 	if err != nil {
 		return err
 	}
-	if status.OK() && !c.write && int(c.moved) != len(c.data) {
+	if status.OK() && !c.write && int(c.moved) != len(c.data) && !c.partial {
 		return rangeError("command %d succeeded after %d of %d bytes of data", cid, c.moved, len(c.data))
 	}
 	// The answer may overtake the writer's knowledge that the data has left. Until then the data is
@@ -190,7 +192,7 @@ func (q *queue) complete(cid uint16, status nvme.Status, value uint64) error {
 	if q.err != nil {
 		return q.err
 	}
-	q.finish(cid, status, value)
+	q.finish(cid, entry)
 	return nil
 }
 
@@ -246,10 +248,12 @@ func (q *queue) takeData(in *receiver, b []byte, fr nvme.Frame) error {
 	if flags&nvme.FlagSuccess == 0 {
 		return nil
 	}
-	if flags&nvme.FlagLast == 0 || int(c.moved) != len(c.data) {
+	if flags&nvme.FlagLast == 0 || int(c.moved) != len(c.data) && !c.partial {
 		return rangeError("command %d succeeded after %d of %d bytes of data", cid, c.moved, len(c.data))
 	}
-	q.finish(cid, nvme.Success, 0)
+	var entry [nvme.CQESize]byte
+	nvme.CQE(entry[:]).SetCID(cid)
+	q.finish(cid, entry)
 	return nil
 }
 

@@ -25,7 +25,7 @@ func (q *queue) prepareCopy(r *request, a *attachment) nvme.Status {
 		return nvme.StatusSGLDataLengthInvalid | nvme.DNR
 	}
 	count := uint64(from.Blocks)
-	size := count << a.ns.shift
+	size := count * a.ns.block
 	blocks := a.ns.cfg.Device.Geometry().Blocks
 	switch {
 	case size > uint64(q.opts.MaxIOSizeBytes):

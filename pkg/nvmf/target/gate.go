@@ -3,6 +3,7 @@
 package target
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,8 @@ const stuckAfter = 5 * time.Second
 // touches no memory that queues share.
 type namespace struct {
 	cfg    NamespaceConfig // immutable
-	shift  uint8           // the block size as a power of two
+	shift  uint8           // the size of a block's data as a power of two
+	block  uint64          // the size of a block in bytes, metadata included
 	memory bdev.Memory     // nil when blocks are not in memory
 	// closing is set before drain looks at the counts, and a queue looks at it after counting.
 	closing atomic.Bool
@@ -33,8 +35,11 @@ type namespace struct {
 	attachments []*attachment // guarded by mu
 }
 
-func newNamespace(cfg NamespaceConfig, shift uint8) *namespace {
-	ns := &namespace{cfg: cfg, shift: shift, idle: make(chan struct{}, 1), gone: make(chan struct{})}
+func newNamespace(cfg NamespaceConfig) *namespace {
+	ns := &namespace{
+		cfg: cfg, shift: uint8(bits.TrailingZeros32(cfg.dataBytes())), block: uint64(cfg.Device.Geometry().BlockSizeBytes), //nolint:gosec // at most 16
+		idle: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
 	ns.fusion.quiet = make(chan struct{}, 1)
 	switch d := cfg.Device.(type) {
 	case interface{ Memory() (bdev.Memory, bool) }:

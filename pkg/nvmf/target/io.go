@@ -86,7 +86,7 @@ func (a *attachment) span(e nvme.SQE) (bytes uint64, status nvme.Status) {
 	if first := e.SLBA(); first >= blocks || count > blocks-first {
 		return 0, nvme.StatusLBAOutOfRange | nvme.DNR
 	}
-	return count << a.ns.shift, nvme.Success
+	return count * a.ns.block, nvme.Success
 }
 
 // read carries out Read (nvm 3.2.4). From memory it is answered at once, without a copy.

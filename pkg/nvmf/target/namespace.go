@@ -17,10 +17,12 @@ import (
 type NamespaceConfig struct {
 	// NSID is the identifier; 0 takes the lowest free one.
 	NSID uint32
-	// Device holds the blocks; required, with a block size that is a power of two from 512 to 65536.
+	// Device holds the blocks; required. The data of a block is a power of two from 512 to 65536 bytes.
 	// It stays the caller's: the target uses it until the namespace has been removed. A device with
 	// a method Memory (as bdev.Desc has) or one that is a bdev.Memory is read in place.
 	Device bdev.Device
+	// MetadataBytes is how much of each block of Device is metadata, which follows the data.
+	MetadataBytes uint16
 	// BdevName is shown in lists.
 	BdevName string
 	// UUID, NGUID and EUI64 identify the namespace to hosts; all zero is none.
@@ -37,6 +39,11 @@ type NamespaceConfig struct {
 	Released func()
 }
 
+// dataBytes is the size of a block without its metadata.
+func (c *NamespaceConfig) dataBytes() uint32 {
+	return c.Device.Geometry().BlockSizeBytes - uint32(c.MetadataBytes)
+}
+
 // AddNamespace adds a namespace and tells connected hosts. It returns the identifier. One that is
 // taken is AlreadyExists; out of range or a bad device, InvalidArgument; none free,
 // ResourceExhausted; the discovery subsystem, or ErrWriteCache, FailedPrecondition.
@@ -44,7 +51,7 @@ func (t *Target) AddNamespace(nqn string, cfg NamespaceConfig) (uint32, error) {
 	if cfg.Device == nil {
 		return 0, errdefs.InvalidField("device", "a namespace of %q needs one", nqn)
 	}
-	size := cfg.Device.Geometry().BlockSizeBytes
+	size := cfg.dataBytes()
 	if bits.OnesCount32(size) != 1 || size < 512 || size > 65536 {
 		return 0, errdefs.InvalidField("device", "block size %d of %q is not a power of two from 512 to 65536", size, cfg.BdevName)
 	}
@@ -63,7 +70,7 @@ func (t *Target) AddNamespace(nqn string, cfg NamespaceConfig) (uint32, error) {
 	if cfg.WriteCache && s.unaware() && !t.cacheMayCome {
 		return 0, errdefs.Wrap(errdefs.FailedPrecondition, ErrWriteCache, "namespace %d of %q", cfg.NSID, nqn)
 	}
-	s.namespaces[cfg.NSID] = newNamespace(cfg, uint8(bits.TrailingZeros32(size))) //nolint:gosec // at most 16
+	s.namespaces[cfg.NSID] = newNamespace(cfg)
 	s.namespacesChanged(cfg.NSID)
 	return cfg.NSID, nil
 }
@@ -183,6 +190,9 @@ func (ns *namespace) identify(maxIO uint32, anaReporting bool) nvme.IdentifyName
 	// Copy goes through one buffer: one source range of at most the largest transfer.
 	d.MSSRL = uint16(min(maxIO>>ns.shift, 65535))
 	d.MCL = uint32(d.MSSRL)
-	d.LBAF[0].LBADS = ns.shift
+	d.LBAF[0] = nvme.LBAFormat{LBADS: ns.shift, MS: ns.cfg.MetadataBytes}
+	if ns.cfg.MetadataBytes > 0 {
+		d.FLBAS, d.MC = nvme.FLBASExtended, nvme.MCExtended
+	}
 	return d
 }
