@@ -50,25 +50,18 @@ func (k *keyLock) TryLock(name resource.Name, remind bool) (unlock func()) {
 		return func() { k.unlock(name, l) }
 	default:
 	}
-	k.mu.Lock()
-	l.owed = l.owed || remind
-	k.mu.Unlock()
-	if k.leave(name, l) && remind {
-		k.overdue() // it was unlocked meanwhile
+	if remind {
+		k.mu.Lock()
+		l.owed = true
+		k.mu.Unlock()
 	}
+	k.leave(name, l)
 	return nil
 }
 
 func (k *keyLock) unlock(name resource.Name, l *nameLock) {
-	k.mu.Lock()
-	owed := l.owed
-	l.owed = false
-	k.mu.Unlock()
 	<-l.token
 	k.leave(name, l)
-	if owed {
-		k.overdue()
-	}
 }
 
 func (k *keyLock) join(name resource.Name) *nameLock {
@@ -83,13 +76,18 @@ func (k *keyLock) join(name resource.Name) *nameLock {
 	return l
 }
 
-// leave says whether it was the last to do so.
-func (k *keyLock) leave(name resource.Name, l *nameLock) bool {
+// leave gives the reminder that is owed, if nobody has the name now: whoever has it leaves later.
+func (k *keyLock) leave(name resource.Name, l *nameLock) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if l.users--; l.users > 0 {
-		return false
+	if l.users--; l.users == 0 {
+		delete(k.held, name)
 	}
-	delete(k.held, name)
-	return true
+	due := l.owed && len(l.token) == 0
+	if due {
+		l.owed = false
+	}
+	k.mu.Unlock()
+	if due {
+		k.overdue()
+	}
 }
