@@ -42,7 +42,7 @@ PROGRAMS := $(notdir $(wildcard cmd/*))
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z][a-z-]*:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z][a-z-]*:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## Build all programs into bin/
@@ -90,7 +90,11 @@ lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ t
 
 .PHONY: bench
 bench: build ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $$($(GO) list ./... | grep -v /tests/iobench)
+
+.PHONY: bench-io
+bench-io: test-needs ## Measure host I/O beside other targets, as Markdown (10 minutes); OPI_SPDK_TGT=path adds SPDK
+	@cd tests/iobench && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m .
 
 ##@ Maintain
 

@@ -126,7 +126,7 @@ func (s *initiatorSettings) connect(ctx context.Context) (*initiator, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, err := newInitiator(log)
+	i, err := newInitiator(log, s.queues)
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +152,11 @@ func (s *initiatorSettings) connect(ctx context.Context) (*initiator, error) {
 	return i, nil
 }
 
-func newInitiator(log *slog.Logger) (*initiator, error) {
+// newInitiator makes a host that opens up to so many I/O queues, also if there are fewer processors.
+func newInitiator(log *slog.Logger, queues uint32) (*initiator, error) {
 	i := &initiator{registry: bdev.NewRegistry()}
 	var err error
-	i.host, err = host.New(host.Config{Registry: i.registry, Log: log, HostID: uuid.New()})
+	i.host, err = host.New(host.Config{Registry: i.registry, Log: log, HostID: uuid.New(), QueuesMax: int(queues)})
 	if err != nil {
 		return nil, fmt.Errorf("set up the host: %w", err)
 	}

@@ -4,6 +4,7 @@ package testkit
 
 import (
 	"os/exec"
+	"syscall"
 	"testing"
 )
 
@@ -23,6 +24,12 @@ func Command(tb testing.TB, remedy, name string, args ...string) *CommandProcess
 	c.p.start()
 	return c
 }
+
+// Pause freezes it, and Resume lets it go on.
+func (c *CommandProcess) Pause() { c.p.tb.Helper(); c.p.signal(syscall.SIGSTOP) }
+
+// Resume lets it go on after Pause.
+func (c *CommandProcess) Resume() { c.p.tb.Helper(); c.p.signal(syscall.SIGCONT) }
 
 // Kill ends it at once and waits until it is gone.
 func (c *CommandProcess) Kill() { c.p.kill() }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -36,6 +37,7 @@ func BenchmarkRequests(b *testing.B) {
 
 // BenchmarkSocket drives another back end, the socket of which is in OPI_VHOST_SOCKET (its disk has at
 // least 64 MiB), or ours in a process of its own, on a file. Both then compete with the front end alike.
+// The depth is that of all queues together.
 func BenchmarkSocket(b *testing.B) {
 	path := os.Getenv("OPI_VHOST_SOCKET")
 	if path == "" {
@@ -50,25 +52,41 @@ func BenchmarkSocket(b *testing.B) {
 	}
 	for _, bytes := range []int{4096, 128 << 10} {
 		for _, op := range []uint32{opIn, opOut} {
-			for _, depth := range []int{1, 32, 128} {
-				b.Run(fmt.Sprintf("%dk/type=%d/depth=%d", bytes>>10, op, depth), func(b *testing.B) {
-					g := newGuest(b, guestOptions{size: 256, slotBytes: bytes, indirect: true, eventIdx: true, seal: true, stranger: true})
-					l := g.connect(path)
-					defer func() { must(b, l.sock.Close()) }()
-					b.SetBytes(int64(bytes))
-					b.ResetTimer()
-					drive(g.queues[0], op, bytes, depth, b.N)
-				})
+			for _, queues := range []int{1, 4} {
+				for _, depth := range []int{1, 32, 128} {
+					if depth < queues {
+						continue
+					}
+					b.Run(fmt.Sprintf("%dk/type=%d/queues=%d/depth=%d", bytes>>10, op, queues, depth), func(b *testing.B) {
+						g := newGuest(b, guestOptions{
+							queues: queues, size: 256, slotBytes: bytes, indirect: true, eventIdx: true, seal: true, stranger: true,
+						})
+						l := g.connect(path)
+						defer func() { must(b, l.sock.Close()) }()
+						b.SetBytes(int64(bytes))
+						b.ResetTimer()
+						var all sync.WaitGroup
+						for _, q := range g.queues {
+							all.Go(func() { drive(q, op, bytes, depth/queues, max(b.N/queues, 1)) })
+						}
+						all.Wait()
+					})
+				}
 			}
 		}
 	}
 }
 
-// drive keeps depth requests of one kind in flight. Their memory is filled in once.
+// drive keeps depth requests of one kind in flight, large ones in order and others here and there.
+// Their memory is filled in once.
 func drive(q *virtqueue, op uint32, bytes, depth, count int) {
 	const diskBytes = 64 << 20
 	requests := make([]ioRequest, depth)
 	blocks := uint64(diskBytes / bytes)
+	step := uint64(7919)
+	if bytes > 4096 {
+		step = 1
+	}
 	posted, done := 0, 0
 	from := q.availIdx
 	for i := range min(depth, count) {
@@ -85,14 +103,15 @@ func drive(q *virtqueue, op uint32, bytes, depth, count int) {
 	q.notify(from)
 	for done < count {
 		if !q.await(awaitBound) {
-			q.g.t.Fatal("no answer")
+			q.g.t.Errorf("queue %d: no answer", q.index)
+			return
 		}
 		from = q.availIdx
 		for q.usedIdx() != q.lastUse {
 			head := q.retake()
 			done++
 			if posted < count {
-				q.repost(head, uint64(posted)*7919%blocks*uint64(bytes)/512)
+				q.repost(head, (uint64(posted)+uint64(q.index)*1031)*step%blocks*uint64(bytes)/512)
 				posted++
 			}
 		}

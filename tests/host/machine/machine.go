@@ -41,6 +41,9 @@ type Config struct {
 	Forwards  []Forward
 	// Devices are further arguments of QEMU.
 	Devices []string
+	// Files are put into the guest: where they are to be there, without the first slash, by where they
+	// are here. All of them can be executed.
+	Files map[string]string
 }
 
 // Machine is a running virtual machine. Its methods are for the test's own goroutine. They end the
@@ -95,7 +98,7 @@ func launch(tb testing.TB, cfg Config) *Machine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	initramfs, err := s.initramfs(tb.Context(), tb.TempDir(), all)
+	initramfs, err := s.initramfs(tb.Context(), tb.TempDir(), all, cfg.Files)
 	if err != nil {
 		tb.Fatal(err)
 	}
