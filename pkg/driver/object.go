@@ -62,6 +62,16 @@ type Member interface {
 	Group() string
 }
 
+// Entrance marks an object through which hosts reach another one and all that has been put into that.
+// A host takes what it meets there for all there is: a Linux host forgets a disk that a subsystem
+// lacks when it reconnects, and gives a subsystem up that does not know it. So when things are put
+// back after a restart, an entrance comes last.
+type Entrance interface {
+	Object
+	// LeadsTo returns the key of the object that hosts reach.
+	LeadsTo() Key
+}
+
 // Remedy is a way to make an observed object what is wanted.
 type Remedy uint8
 
@@ -328,6 +338,9 @@ func (l *Listener) Key() Key { return ListenerKey(l.Subsystem, l.Address) }
 
 // Needs implements [Object].
 func (l *Listener) Needs() []Key { return []Key{SubsystemKey(l.Subsystem)} }
+
+// LeadsTo implements [Entrance].
+func (l *Listener) LeadsTo() Key { return SubsystemKey(l.Subsystem) }
 
 // Differences implements [Object].
 func (l *Listener) Differences(observed Object) []string {

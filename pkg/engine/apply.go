@@ -75,6 +75,9 @@ func (e *Engine) observe(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if o.Epoch >= e.world.epoch {
+		if o.Epoch > e.world.epoch || !e.world.known {
+			e.epochSince = e.cfg.Now()
+		}
 		e.world.merge(o, since)
 	}
 	return nil

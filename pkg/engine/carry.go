@@ -41,7 +41,7 @@ func (e *Engine) carryOut(ctx context.Context, en *entry, adopt bool) error {
 	if err != nil {
 		return e.conclude(ctx, en, outcome{err: err, continued: adopt})
 	}
-	p := plan([][]change{changes}, adopt)
+	p := plan([][]change{changes}, nil, adopt)
 	return e.conclude(ctx, en, judge(p.steps, e.apply(ctx, p.steps), adopt))
 }
 
@@ -162,7 +162,7 @@ func (e *Engine) restore(ctx context.Context, en *entry, o outcome) error {
 	if err != nil {
 		return err
 	}
-	p := plan([][]change{changes}, true)
+	p := plan([][]change{changes}, nil, true)
 	return judge(p.steps, e.apply(ctx, p.steps), true).err
 }
 

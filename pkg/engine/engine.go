@@ -50,6 +50,9 @@ type Config struct {
 	// 0 means 30 s. A large data plane is looked at less often, so that looking costs at most a
 	// third of a percent of a core.
 	AuditInterval time.Duration
+	// EntranceWait is how long hosts are kept out of a subsystem after a restart of the data plane
+	// while some of its disks lack; 0 means 20 s.
+	EntranceWait time.Duration
 	// Confirm returns an error when this process may have been replaced by another since it read the
 	// store, so that what it knows may be old; nil means never. It is called after each look into
 	// memory that an answer rests on, and must cost nothing as a rule.
@@ -81,11 +84,13 @@ type Engine struct {
 	// settledEpoch is the last epoch of the data plane in which a pass has put everything back;
 	// settling is closed, and made anew, when it changes.
 	settledEpoch uint64
-	settling     chan struct{}
-	healed       chan struct{} // closed, and made anew, when entries have come out of limbo
-	drift        map[driver.Type]uint64
-	repairs      map[resource.Name]Repairs
-	foreign      foreign
+	// epochSince is when the data plane was first looked at in this epoch.
+	epochSince time.Time
+	settling   chan struct{}
+	healed     chan struct{} // closed, and made anew, when entries have come out of limbo
+	drift      map[driver.Type]uint64
+	repairs    map[resource.Name]Repairs
+	foreign    foreign
 }
 
 // New returns an engine. It starts nothing; see [Engine.Run].
@@ -99,6 +104,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if cfg.AuditInterval == 0 {
 		cfg.AuditInterval = 30 * time.Second
+	}
+	if cfg.EntranceWait == 0 {
+		cfg.EntranceWait = entranceWait
 	}
 	if cfg.CheckID == nil {
 		cfg.CheckID = resource.CheckNewID

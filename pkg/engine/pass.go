@@ -17,6 +17,7 @@ import (
 // job is what a pass has to do for one resource. The name's lock is held until unlock.
 type job struct {
 	en      *entry
+	tried   bool // the last try has failed
 	changes []change
 	err     error // why nothing can be done now
 	unlock  func()
@@ -35,11 +36,13 @@ func (e *Engine) pass(ctx context.Context) error {
 		e.postpone(s.en, s.err)
 		s.unlock()
 	}
-	e.runBatch(ctx, fast)
+	if done := e.runBatch(ctx, fast); done && len(stuck) > 0 {
+		e.poke() // what it brought may be what others wait for
+	}
 	for _, j := range slow {
 		e.slow.Go(func() {
 			e.runBatch(ctx, []job{j})
-			e.poke() // what it brought may be what others wait for
+			e.poke() // the same
 		})
 	}
 	e.settle(epoch)
@@ -48,12 +51,13 @@ func (e *Engine) pass(ctx context.Context) error {
 }
 
 // collect finds every resource for which something is to be done now. Those whose steps wait for a
-// peer outside the data plane are slow; those for which nothing can be done at the moment are stuck.
+// peer outside the data plane are slow; those for which nothing can be done at the moment are stuck,
+// entrances among them that are not to be opened yet.
 func (e *Engine) collect() (fast, slow, stuck []job) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	now := e.cfg.Now()
-	coming := map[driver.Key]bool{}
+	coming := coming{}
 	// What one resource makes, another may need: those that wait are asked again as long as there is
 	// something new to wait for.
 	pending, before := e.unsettled(now), -1
@@ -61,7 +65,10 @@ func (e *Engine) collect() (fast, slow, stuck []job) {
 		before = len(coming)
 		var waiting []job
 		for _, j := range pending {
-			switch j.changes, j.err = e.due(j.en, coming); {
+			if j.changes, j.err = e.due(j.en, coming); j.err == nil {
+				j.err = e.barred(j.changes, coming, now)
+			}
+			switch {
 			case errors.Is(j.err, errWaiting):
 				waiting = append(waiting, j)
 			case j.err != nil:
@@ -71,7 +78,7 @@ func (e *Engine) collect() (fast, slow, stuck []job) {
 			default:
 				for _, c := range j.changes {
 					if c.want != nil {
-						coming[c.want.Key()] = true
+						coming[c.want.Key()] = !j.tried
 					}
 				}
 				fast = append(fast, j)
@@ -103,15 +110,24 @@ func (e *Engine) unsettled(now time.Time) []job {
 		// A mutation that has the name takes care of it; but if the data plane has been restarted, the
 		// mutation may have changed the one that is no more.
 		if unlock := e.locks.TryLock(en.rec.Name, e.settledEpoch != e.world.epoch); unlock != nil {
-			jobs = append(jobs, job{en: en, unlock: unlock})
+			jobs = append(jobs, job{en: en, tried: en.attempts > 0, unlock: unlock})
 		}
 	}
 	slices.SortFunc(jobs, func(a, b job) int { return cmp.Compare(a.en.rec.Name, b.en.rec.Name) })
 	return jobs
 }
 
+// coming tells what a pass is about to make: true for what it makes for the first time, false for what
+// it tries again after a failure, on which others may build but hosts are not to count.
+type coming map[driver.Key]bool
+
+func (c coming) has(key driver.Key) bool {
+	_, ok := c[key]
+	return ok
+}
+
 // due returns what is to be changed for an entry when everything in coming is about to be there.
-func (e *Engine) due(en *entry, coming map[driver.Key]bool) ([]change, error) {
+func (e *Engine) due(en *entry, coming coming) ([]change, error) {
 	there := func(key driver.Key) driver.Object { return e.world.objects[key] }
 	changes, err := diff(en.rec, en.objects, en.obsolete, there)
 	if err != nil {
@@ -122,7 +138,7 @@ func (e *Engine) due(en *entry, coming map[driver.Key]bool) ([]change, error) {
 			continue
 		}
 		for _, need := range c.want.Needs() {
-			if there(need) == nil && !coming[need] && !wants(changes, need) {
+			if there(need) == nil && !coming.has(need) && !wants(changes, need) {
 				return nil, errdefs.Wrap(errdefs.Unavailable, errWaiting, "%s", describe(need))
 			}
 			if err := e.usurped(need); err != nil {
@@ -160,13 +176,15 @@ func isSlow(changes []change) bool {
 	})
 }
 
-// runBatch carries out the jobs as one batch of steps and draws the conclusions.
-func (e *Engine) runBatch(ctx context.Context, jobs []job) {
+// runBatch carries out the jobs as one batch of steps, draws the conclusions, and says whether
+// something was done.
+func (e *Engine) runBatch(ctx context.Context, jobs []job) (done bool) {
 	changes := make([][]change, len(jobs))
+	tried := make([]bool, len(jobs))
 	for i, j := range jobs {
-		changes[i] = j.changes
+		changes[i], tried[i] = j.changes, j.tried
 	}
-	p := plan(changes, true)
+	p := plan(changes, tried, true)
 	errs := e.apply(ctx, p.steps)
 	steps := make([][]driver.Step, len(jobs))
 	results := make([][]error, len(jobs))
@@ -176,6 +194,7 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) {
 	}
 	for i, j := range jobs {
 		o := judge(steps[i], results[i], true)
+		done = done || len(o.done) > 0
 		e.countRepair(j, o)
 		if again(j.en.rec.State, o) {
 			e.postpone(j.en, o.err)
@@ -184,6 +203,7 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) {
 		}
 		j.unlock()
 	}
+	return done
 }
 
 // again says whether an intent that was cut short is to be tried again rather than given up: when

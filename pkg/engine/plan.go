@@ -12,10 +12,12 @@ type planned struct {
 }
 
 // plan orders the changes of several resources into one batch. What an object needs is made before
-// it; what needs an object is removed before it; what one resource has no use for any more goes after
-// everything new of that resource is there, so that hosts never lack both.
-func plan(changes [][]change, adopt bool) planned {
-	p := planner{made: map[driver.Key]int{}, removals: map[driver.Key][]int{}}
+// it, and an entrance after everything that hosts are to find behind it, but not after what was tried
+// before and failed (tried; nil for none): that may fail for ever. What needs an object is
+// removed before it; what one resource has no use for any more goes after everything new of that
+// resource is there, so that hosts never lack both.
+func plan(changes [][]change, tried []bool, adopt bool) planned {
+	p := planner{tried: tried, made: map[driver.Key]int{}, behind: map[driver.Key][]int{}, removals: map[driver.Key][]int{}}
 	// Removals first in the list, because a step may only wait for earlier ones: dependents before
 	// what they need, which a second round takes care of.
 	for i, list := range changes {
@@ -37,6 +39,11 @@ func plan(changes [][]change, adopt bool) planned {
 		}
 	}
 	for _, key := range order {
+		if _, last := wanted[key].want.(driver.Entrance); !last {
+			p.make(key, wanted, adopt)
+		}
+	}
+	for _, key := range order {
 		p.make(key, wanted, adopt)
 	}
 	for i, list := range changes {
@@ -54,7 +61,9 @@ func plan(changes [][]change, adopt bool) planned {
 
 type planner struct {
 	planned
+	tried    []bool               // by owner
 	made     map[driver.Key]int   // the step that makes an object
+	behind   map[driver.Key][]int // the steps that make what needs an object, without entrances
 	removals map[driver.Key][]int // the steps that remove what needs an object
 	pending  []removal
 }
@@ -132,6 +141,10 @@ func (p *planner) make(key driver.Key, wanted map[driver.Key]pendingMake, adopt 
 			after = append(after, p.made[need])
 		}
 	}
+	entrance, isEntrance := w.want.(driver.Entrance)
+	if isEntrance {
+		after = append(after, p.behind[entrance.LeadsTo()]...)
+	}
 	switch w.remedy {
 	case update:
 		p.made[key] = p.add(driver.Step{Op: driver.Update, Object: w.want, From: w.have, After: after}, w.owner)
@@ -140,6 +153,12 @@ func (p *planner) make(key driver.Key, wanted map[driver.Key]pendingMake, adopt 
 		p.made[key] = p.add(driver.Step{Op: driver.Create, Object: w.want, After: []int{gone}}, w.owner)
 	case create, remove:
 		p.made[key] = p.add(driver.Step{Op: driver.Create, Object: w.want, Adopt: adopt, After: after}, w.owner)
+	}
+	if isEntrance || p.tried != nil && p.tried[w.owner] {
+		return
+	}
+	for _, need := range w.want.Needs() {
+		p.behind[need] = append(p.behind[need], p.made[key])
 	}
 }
 

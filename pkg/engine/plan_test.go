@@ -78,7 +78,7 @@ func TestPlans(t *testing.T) {
 				}
 				changes = append(changes, list)
 			}
-			for i, s := range plan(changes, true).steps {
+			for i, s := range plan(changes, nil, true).steps {
 				fmt.Fprintf(&out, "%d %s %s", i, s.Op, describe(s.Object.Key()))
 				if len(s.After) > 0 {
 					fmt.Fprintf(&out, " after %v", s.After)

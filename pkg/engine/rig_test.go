@@ -36,11 +36,13 @@ type rig struct {
 	dbURL     string
 	kinds     map[string]*resource.Kind
 	faults    *faults
-	// sealer, keyDir, log and confirm may be set before start.
+	// What follows may be set before start.
 	sealer  *secret.Sealer
 	keyDir  string
 	log     *slog.Logger
 	confirm func(context.Context) error
+	// entranceWait as in [engine.Config].
+	entranceWait time.Duration
 
 	eng    *engine.Engine
 	driver *spdk.Driver
@@ -95,7 +97,7 @@ func (r *rig) launch() {
 	for _, k := range all {
 		r.kinds[k.Plural()] = k
 	}
-	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log, Confirm: r.confirm}
+	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log, Confirm: r.confirm, EntranceWait: r.entranceWait}
 	if r.faults != nil {
 		cfg.Driver = faultyDriver{r.driver, r.faults}
 		cfg.Store = faultyStore{r.store, r.faults}
