@@ -130,6 +130,15 @@ func TestIOUnderFire(t *testing.T) {
 		s.storage.bridge.Start()
 		s.connected()
 	})
+	s.under("the DPU's data plane comes back before the storage node", func() {
+		s.storage.bridge.Kill()
+		s.storage.dataPlane.Kill()
+		s.dpu.dataPlane.Restart()
+		s.dpu.shut("nvmeSubsystems/fire/nvmeControllers/port-0", "nvmeSubsystems/fire/nvmeNamespaces/fire")
+		s.storage.dataPlane.Start()
+		s.storage.bridge.Start()
+		s.connected()
+	})
 	// Each path alone has to carry, so each has been restored when the other goes.
 	for range s.ports {
 		busy := s.busy()

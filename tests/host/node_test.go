@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	bridgev1 "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,6 +68,19 @@ func newNodeOf(t *testing.T, dataPlane *testkit.DataPlaneProcess, flags ...strin
 func (n *node) whole() {
 	n.t.Helper()
 	testkit.Eventually(n.t, "the node is as wanted", func() error { return n.ready(n.t.Context()) })
+}
+
+// shut waits until the bridge keeps hosts out of a controller because of a namespace.
+func (n *node) shut(controller, namespace string) {
+	n.t.Helper()
+	bridge := bridgev1.NewBridgeServiceClient(n.conn)
+	testkit.Eventually(n.t, controller+" waits", func() error {
+		s, err := bridge.GetResourceStatus(n.t.Context(), &bridgev1.GetResourceStatusRequest{Name: controller})
+		if err == nil && !strings.Contains(s.GetError(), namespace) {
+			err = fmt.Errorf("its status is %v", s)
+		}
+		return err
+	})
 }
 
 // ready asks the bridge whether everything is as wanted.
