@@ -29,6 +29,10 @@ type Driver interface {
 	Status() Status
 	// Observe asks the data plane, in a handful of bulk calls, for everything it holds.
 	Observe(ctx context.Context) (*Observation, error)
+	// Look asks the data plane for single things, at a cost that does not grow with what else it
+	// holds: the answer has at least what exists under the keys, and for the key of a [Remote] what
+	// that brought. What is under a key and not in the answer does not exist.
+	Look(ctx context.Context, keys []Key) (*Observation, error)
 	// Apply carries out the steps and returns one error per step, nil where the step is done. Steps
 	// run at the same time unless one names another in After; a step whose predecessor failed is not
 	// tried and fails with ErrSkipped. A create of what exists already just as wanted succeeds only
@@ -86,11 +90,11 @@ type Step struct {
 }
 
 // Remote marks objects whose steps wait for a peer outside the data plane, so that nothing else is
-// made to wait for them; what they bring (bdevs) is found by the next Observe.
+// made to wait for them; what they bring (bdevs) is found by the next Look or Observe.
 type Remote interface {
 	Object
-	// Slow does nothing; it is there to be found.
-	Slow()
+	// Brings returns the name of the controller whose bdevs come with the object (see [NvmeOrigin]).
+	Brings() string
 }
 
 // ReasonTargetUnreachable is the errdefs reason of the Unavailable that says a remote target cannot

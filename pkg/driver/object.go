@@ -4,6 +4,7 @@ package driver
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -137,6 +138,20 @@ type NvmeOrigin struct {
 	// UUID (with dashes), NGUID (32 hexadecimal digits) and EUI64 (16) are what the target says the
 	// namespace is known by, in lower case; "" where it has none, or has not been asked yet.
 	UUID, NGUID, EUI64 string
+}
+
+// OriginOf returns where a bdev of that name comes from if it came with a remote controller:
+// "<controller>n<nsid>". A bdev that somebody has named in this form is taken for one, too.
+func OriginOf(bdev string) (o NvmeOrigin, ok bool) {
+	at := strings.LastIndexByte(bdev, 'n')
+	if at < 1 {
+		return o, false
+	}
+	nsid, err := strconv.ParseUint(bdev[at+1:], 10, 32)
+	if err != nil {
+		return o, false
+	}
+	return NvmeOrigin{Controller: bdev[:at], NSID: uint32(nsid)}, true
 }
 
 // BdevKey returns the key of the bdev with that name.

@@ -51,8 +51,8 @@ func PathKey(controller string, a Address, subnqn string) Key {
 // Remedy implements [Object]: other paths carry the I/O, or it waits.
 func (p *Path) Remedy([]string) Remedy { return RemedyReplace }
 
-// Slow implements [Remote]: an attach waits for the target.
-func (p *Path) Slow() {}
+// Brings implements [Remote]: an attach waits for the target.
+func (p *Path) Brings() string { return p.Controller }
 
 // Group implements [Member]: the controller.
 func (p *Path) Group() string { return p.Controller }

@@ -14,8 +14,11 @@ import (
 )
 
 // errDoubt is in the chain of a refusal that rests on what the data plane was last seen to hold. It
-// is worth looking again before refusing.
-type errDoubt struct{ error }
+// is worth looking at these objects again before refusing.
+type errDoubt struct {
+	error
+	objects []driver.Object
+}
 
 func (d errDoubt) Unwrap() error { return d.error }
 
@@ -28,14 +31,15 @@ func (e *Engine) looking(ctx context.Context, admit func() error) error {
 		return admit()
 	}
 	err := locked()
-	if _, ok := err.(errDoubt); !ok { //nolint:errorlint // made in this file, never wrapped
+	doubt, ok := err.(errDoubt) //nolint:errorlint // made in this file, never wrapped
+	if !ok {
 		return err
 	}
-	if err := e.observe(ctx); err != nil {
+	if err := e.look(ctx, doubt.objects); err != nil {
 		return errdefs.Wrap(errdefs.ClassOf(err), err, "cannot look at the data plane, nothing was changed")
 	}
 	err = locked()
-	if doubt, ok := err.(errDoubt); ok { //nolint:errorlint // as above
+	if doubt, ok = err.(errDoubt); ok { //nolint:errorlint // as above
 		return doubt.error
 	}
 	return err
@@ -135,13 +139,13 @@ func (e *Engine) placeFree(en *entry) error {
 		}
 		if _, there := e.world.objects[key]; there && !owned {
 			return errDoubt{errdefs.New(errdefs.AlreadyExists,
-				"the data plane already has %s, which the bridge did not make: remove it there, or use another name", describe(key))}
+				"the data plane already has %s, which the bridge did not make: remove it there, or use another name", describe(key)), en.objects}
 		}
 		for _, need := range o.Needs() {
 			if own[need] || e.world.objects[need] != nil {
 				continue
 			}
-			return errDoubt{e.missing(need)}
+			return errDoubt{e.missing(need), en.objects}
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 )
 
 // apply carries out steps and keeps the world up to date with them. Where a step brings something
-// that nobody asked for by name (the bdevs of a path), or has filled in what was left open, the data
-// plane is looked at again before apply returns.
+// that nobody asked for by name (the bdevs of a path), or has filled in what was left open, that is
+// looked at before apply returns.
 func (e *Engine) apply(ctx context.Context, steps []driver.Step) []error {
 	if len(steps) == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (e *Engine) apply(ctx context.Context, steps []driver.Step) []error {
 		e.poke() // what was done may have been done to a process that is no more
 	}
 
-	look := false
+	var open []driver.Object
 	e.mu.Lock()
 	for i, s := range steps {
 		done := errs[i] == nil
@@ -40,47 +40,29 @@ func (e *Engine) apply(ctx context.Context, steps []driver.Step) []error {
 		} else {
 			e.world.end(s.Object.Key(), s.Object, done)
 		}
-		look = look || done && leavesOpen(s.Object)
+		if done && leavesOpen(s) {
+			open = append(open, s.Object)
+		}
 	}
 	e.mu.Unlock()
-	if look {
+	if len(open) > 0 {
 		// What happened is known already, so a failure to look is no failure of the steps.
-		if err := e.observe(ctx); err != nil {
+		if err := e.look(ctx, open); err != nil {
 			e.cfg.Log.Debug("cannot look at the data plane after a change", "err", err)
 		}
 	}
 	return errs
 }
 
-// leavesOpen says whether the data plane knows more about the object than was asked for.
-func leavesOpen(o driver.Object) bool {
-	switch o := o.(type) {
+// leavesOpen says whether the data plane knows more after the step than was asked for.
+func leavesOpen(s driver.Step) bool {
+	switch o := s.Object.(type) {
 	case driver.Remote:
 		return true
 	case *driver.Bdev:
-		return o.Blocks == 0 || o.BlockSizeBytes == 0
+		return s.Op != driver.Delete && (o.Blocks == 0 || o.BlockSizeBytes == 0)
 	}
 	return false
-}
-
-// observe looks at the whole data plane and takes over what it sees.
-func (e *Engine) observe(ctx context.Context) error {
-	e.mu.RLock()
-	since := e.world.seq
-	e.mu.RUnlock()
-	o, err := e.cfg.Driver.Observe(ctx)
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if o.Epoch >= e.world.epoch {
-		if o.Epoch > e.world.epoch || !e.world.known {
-			e.epochSince = e.cfg.Now()
-		}
-		e.world.merge(o, since)
-	}
-	return nil
 }
 
 // outcome is what became of the steps of one resource.

@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -149,7 +150,7 @@ func (e *Engine) restore(ctx context.Context, en *entry, o outcome) error {
 	if !o.continued {
 		return e.undo(ctx, o.done)
 	}
-	if err := e.observe(ctx); err != nil {
+	if err := e.look(ctx, slices.Concat(en.objects, en.obsolete)); err != nil {
 		return err
 	}
 	before := entry{obsolete: en.objects, rec: en.rec.With(func(r *resource.Record) { r.State = resource.StateDeleting })}

@@ -132,7 +132,7 @@ func (e *Engine) existing(ctx context.Context, en *entry) (proto.Message, error)
 		return nil, err
 	}
 	if en.rec.State == resource.StateCreating {
-		if err := e.observe(ctx); err != nil {
+		if err := e.look(ctx, en.objects); err != nil {
 			return nil, err
 		}
 		if err := e.carryOut(ctx, en, true); err != nil {

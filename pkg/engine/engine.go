@@ -88,6 +88,7 @@ type Engine struct {
 	epochSince time.Time
 	settling   chan struct{}
 	healed     chan struct{} // closed, and made anew, when entries have come out of limbo
+	soonest    time.Time     // the first retryAt that the queue has not been told of, zero for none
 	drift      map[driver.Type]uint64
 	repairs    map[resource.Name]Repairs
 	foreign    foreign

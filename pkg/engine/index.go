@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -39,14 +40,16 @@ type entry struct {
 type index struct {
 	registry *resource.Registry
 	entries  map[resource.Name]*entry
-	// collections lists the names of each collection in order.
-	collections map[string][]resource.Name
+	// collections holds the names of each collection in order.
+	collections map[string]*names
 	// holders tells who has what only one may have.
 	holders map[string]resource.Name
 	// owners tells for whom an object exists.
 	owners map[driver.Key]resource.Name
 	// needers tells whose objects need an object.
 	needers map[driver.Key]map[resource.Name]struct{}
+	// fed lists, of what is needed, the bdevs that come with a remote controller of that name.
+	fed map[string]map[driver.Key]struct{}
 	// referrers tells who refers to a resource by its name.
 	referrers map[resource.Name]map[resource.Name]struct{}
 	// unreadable lists records that this version cannot read. They are left alone, and their names
@@ -62,10 +65,11 @@ func newIndex(registry *resource.Registry) *index {
 	return &index{
 		registry:    registry,
 		entries:     map[resource.Name]*entry{},
-		collections: map[string][]resource.Name{},
+		collections: map[string]*names{},
 		holders:     map[string]resource.Name{},
 		owners:      map[driver.Key]resource.Name{},
 		needers:     map[driver.Key]map[resource.Name]struct{}{},
+		fed:         map[string]map[driver.Key]struct{}{},
 		referrers:   map[resource.Name]map[resource.Name]struct{}{},
 		unreadable:  map[resource.Name]error{},
 		states:      map[resource.State]int{},
@@ -81,9 +85,10 @@ func (x *index) put(en *entry) {
 		x.unlink(old)
 	} else {
 		c := name.Collection()
-		names := x.collections[c]
-		at, _ := slices.BinarySearch(names, name)
-		x.collections[c] = slices.Insert(names, at, name)
+		if x.collections[c] == nil {
+			x.collections[c] = &names{}
+		}
+		x.collections[c].add(name)
 	}
 	x.entries[name] = en
 	x.states[en.rec.State]++
@@ -95,6 +100,9 @@ func (x *index) put(en *entry) {
 			x.owners[o.Key()] = name
 			for _, need := range o.Needs() {
 				join(x.needers, need, name)
+				if o, ok := driver.OriginOf(need.ID); ok && need.Type == driver.TypeBdev {
+					join(x.fed, o.Controller, need)
+				}
 			}
 		}
 	}
@@ -129,14 +137,8 @@ func (x *index) remove(name resource.Name) {
 	delete(x.dirty, name)
 	delete(x.limbo, name)
 	c := name.Collection()
-	names := x.collections[c]
-	if at, ok := slices.BinarySearch(names, name); ok {
-		names = slices.Delete(names, at, at+1)
-	}
-	if len(names) == 0 {
+	if x.collections[c].remove(name); x.collections[c].len() == 0 {
 		delete(x.collections, c)
-	} else {
-		x.collections[c] = names
 	}
 }
 
@@ -158,6 +160,9 @@ func (x *index) unlink(en *entry) {
 			}
 			for _, need := range o.Needs() {
 				leave(x.needers, need, name)
+				if o, ok := driver.OriginOf(need.ID); ok && need.Type == driver.TypeBdev && x.needers[need] == nil {
+					leave(x.fed, o.Controller, need)
+				}
 			}
 		}
 	}
@@ -180,16 +185,16 @@ func (en *entry) refers() []resource.Name {
 	return names
 }
 
-// join adds a name to the set under key, leave takes it out.
-func join[K comparable](sets map[K]map[resource.Name]struct{}, key K, name resource.Name) {
+// join adds a member to the set under key, leave takes it out.
+func join[K, M comparable](sets map[K]map[M]struct{}, key K, member M) {
 	if sets[key] == nil {
-		sets[key] = map[resource.Name]struct{}{}
+		sets[key] = map[M]struct{}{}
 	}
-	sets[key][name] = struct{}{}
+	sets[key][member] = struct{}{}
 }
 
-func leave[K comparable](sets map[K]map[resource.Name]struct{}, key K, name resource.Name) {
-	delete(sets[key], name)
+func leave[K, M comparable](sets map[K]map[M]struct{}, key K, member M) {
+	delete(sets[key], member)
 	if len(sets[key]) == 0 {
 		delete(sets, key)
 	}
@@ -202,7 +207,7 @@ func (x *index) users(en *entry, v resource.View) []resource.Name {
 	name, kind := en.rec.Name, en.rec.Kind
 	for _, k := range x.registry.Kinds() {
 		if k.ParentPattern() == kind.Pattern() {
-			for _, child := range x.collections[k.CollectionOf(name)] {
+			for child := range x.collections[k.CollectionOf(name)].all() {
 				found[child] = struct{}{}
 			}
 		}
@@ -215,20 +220,13 @@ func (x *index) users(en *entry, v resource.View) []resource.Name {
 	for user := range x.referrers[name] {
 		found[user] = struct{}{}
 	}
-	if kind.HasTakes() {
-		for key, users := range x.needers {
-			if kind.Takes(name, en.rec.Message, v, key) {
-				for user := range users {
-					found[user] = struct{}{}
-				}
+	if controller := kind.Takes(name, en.rec.Message, v); controller != "" {
+		for key := range x.fed[controller] {
+			for user := range x.needers[key] {
+				found[user] = struct{}{}
 			}
 		}
 	}
 	delete(found, name)
-	names := make([]resource.Name, 0, len(found))
-	for n := range found {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(found))
 }

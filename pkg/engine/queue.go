@@ -37,6 +37,9 @@ func (e *Engine) postpone(en *entry, problem error) {
 	}
 	en.problem, en.dirty, en.retryAt = problem, true, now.Add(wait)
 	en.attempts++
+	if e.soonest.IsZero() || en.retryAt.Before(e.soonest) {
+		e.soonest = en.retryAt
+	}
 	if e.index.entries[en.rec.Name] == en {
 		e.index.mark(en)
 	}
@@ -121,7 +124,7 @@ func (e *Engine) loop(ctx context.Context) {
 			due = time.Now()
 			continue
 		case <-e.replan:
-			sooner(e.nextRetry(due))
+			sooner(e.newRetry(due))
 			continue
 		case <-timer.C:
 		}
@@ -156,6 +159,19 @@ func (e *Engine) nextRetry(otherwise time.Time) time.Time {
 		}
 	}
 	return otherwise
+}
+
+// newRetry returns the first of the times that postpone has set since it was last asked, or otherwise when
+// there are none.
+func (e *Engine) newRetry(otherwise time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := e.soonest
+	e.soonest = time.Time{}
+	if at.IsZero() || otherwise.Before(at) {
+		return otherwise
+	}
+	return at
 }
 
 // probe asks the store now and then whether it is there, so that status and health know before a

@@ -82,9 +82,7 @@ func (e *Engine) list(kind *resource.Kind, above resource.Name, after string, li
 		to := min(from+limit, len(all))
 		return all[from:to], to < len(all), nil
 	}
-	names := e.index.collections[kind.CollectionOf(above)]
-	from, _ := slices.BinarySearchFunc(names, resource.Name(after), past)
-	items, more = e.page(names[from:], limit)
+	items, more = e.page(e.index.collections[kind.CollectionOf(above)].behind(resource.Name(after)), limit)
 	return items, more, nil
 }
 

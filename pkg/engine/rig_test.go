@@ -37,6 +37,7 @@ type rig struct {
 	kinds     map[string]*resource.Kind
 	faults    *faults
 	// What follows may be set before start.
+	wrap    func(driver.Driver) driver.Driver // puts something between engine and driver
 	sealer  *secret.Sealer
 	keyDir  string
 	log     *slog.Logger
@@ -101,6 +102,9 @@ func (r *rig) launch() {
 	if r.faults != nil {
 		cfg.Driver = faultyDriver{r.driver, r.faults}
 		cfg.Store = faultyStore{r.store, r.faults}
+	}
+	if r.wrap != nil {
+		cfg.Driver = r.wrap(cfg.Driver)
 	}
 	if r.eng, err = engine.New(cfg); err != nil {
 		r.t.Fatal(err)

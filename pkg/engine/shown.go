@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 
 	"google.golang.org/protobuf/proto"
 
@@ -40,18 +41,17 @@ func (e *Engine) show(name resource.Name) proto.Message {
 	return nil
 }
 
-// page returns what reads show under up to limit of the names, which are in order, and whether they
+// page returns what reads show under up to limit of the names, which come in order, and whether they
 // show more. Hold mu for reading.
-func (e *Engine) page(names []resource.Name, limit int) (items []proto.Message, more bool) {
-	for _, name := range names {
-		m := e.show(name)
+func (e *Engine) page(names iter.Seq[resource.Name], limit int) (items []proto.Message, more bool) {
+	for name := range names {
 		switch {
-		case m == nil:
+		case !e.shows(name):
 			continue
 		case len(items) == limit:
 			return items, true
 		}
-		items = append(items, m)
+		items = append(items, e.show(name))
 	}
 	return items, false
 }

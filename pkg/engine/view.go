@@ -27,9 +27,9 @@ func (v view) Record(name resource.Name) *resource.Record {
 // Records implements [resource.View].
 func (v view) Records(collection string) []*resource.Record {
 	names := v.index.collections[collection]
-	all := make([]*resource.Record, len(names))
-	for i, name := range names {
-		all[i] = v.index.entries[name].rec
+	all := make([]*resource.Record, 0, names.len())
+	for name := range names.all() {
+		all = append(all, v.index.entries[name].rec)
 	}
 	return all
 }

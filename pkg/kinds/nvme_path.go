@@ -41,10 +41,11 @@ func nvmePath() resource.Declaration[*pb.NvmePath] {
 		Stats: func(name resource.Name, m *pb.NvmePath, _ resource.View) []driver.Key {
 			return []driver.Key{pathObject(name.Parent().ID(), &pb.NvmeRemoteController{}, m).Key()}
 		},
-		Takes: func(name resource.Name, _ *pb.NvmePath, v resource.View, key driver.Key) bool {
-			// The last path to go takes the controller's bdevs with it.
-			return key.Type == driver.TypeBdev && broughtBy(name.Parent().ID(), key.ID) &&
-				len(v.Records(name.Collection())) == 1
+		Takes: func(name resource.Name, _ *pb.NvmePath, v resource.View) string {
+			if len(v.Records(name.Collection())) > 1 {
+				return "" // the last path to go takes the controller's bdevs with it
+			}
+			return name.Parent().ID()
 		},
 	}
 }
@@ -107,14 +108,4 @@ func pathObject(controller string, options *pb.NvmeRemoteController, m *pb.NvmeP
 		HeaderDigest: options.GetTcp().GetHdgst(),
 		DataDigest:   options.GetTcp().GetDdgst(),
 	}
-}
-
-// broughtBy says whether a bdev of that name comes with the controller: "<controller>n<nsid>".
-func broughtBy(controller, bdev string) bool {
-	nsid, ok := strings.CutPrefix(bdev, controller+"n")
-	if !ok || nsid == "" {
-		return false
-	}
-	_, err := strconv.ParseUint(nsid, 10, 32)
-	return err == nil
 }

@@ -39,9 +39,9 @@ type Declaration[M proto.Message] struct {
 	Stats func(name Name, m M, v View) []driver.Key
 	// Reset returns the name of the remote controller that a Reset is about.
 	Reset func(name Name, m M) string
-	// Takes says whether deleting the resource takes away the object with that key, though it is not
-	// among its Objects: bdevs that come with a path, say.
-	Takes func(name Name, m M, v View, key driver.Key) bool
+	// Takes returns the name of the remote controller that goes when the resource is deleted, with all
+	// the bdevs that came with it, though they are not among the resource's Objects; "" for none.
+	Takes func(name Name, m M, v View) (controller string)
 	// Live fills the output-only fields of m, a copy of r's message made for one answer.
 	Live func(r *Record, m M, v View)
 	// Derived, when set, makes a read-only kind: it lists what the data plane has below parent. The
@@ -91,7 +91,7 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 		k.reset = func(n Name, m proto.Message) string { return f(n, as[M](m)) }
 	}
 	if f := d.Takes; f != nil {
-		k.takes = func(n Name, m proto.Message, v View, key driver.Key) bool { return f(n, as[M](m), v, key) }
+		k.takes = func(n Name, m proto.Message, v View) string { return f(n, as[M](m), v) }
 	}
 	if f := d.Live; f != nil {
 		k.live = func(r *Record, m proto.Message, v View) { f(r, as[M](m), v) }

@@ -35,7 +35,7 @@ type Kind struct {
 	objects  func(r *Record, m proto.Message, v View) ([]driver.Object, error)
 	stats    func(name Name, m proto.Message, v View) []driver.Key
 	reset    func(name Name, m proto.Message) string
-	takes    func(name Name, m proto.Message, v View, key driver.Key) bool
+	takes    func(name Name, m proto.Message, v View) string
 	live     func(r *Record, m proto.Message, v View)
 }
 

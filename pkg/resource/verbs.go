@@ -97,13 +97,14 @@ func (k *Kind) ResetTarget(name Name, m proto.Message) (string, error) {
 	return k.reset(name, m), nil
 }
 
-// Takes says whether deleting the resource takes away the object with that key.
-func (k *Kind) Takes(name Name, m proto.Message, v View, key driver.Key) bool {
-	return k.takes != nil && k.takes(name, m, v, key)
+// Takes returns the remote controller that goes, with its bdevs, when the resource is deleted; "" for
+// none.
+func (k *Kind) Takes(name Name, m proto.Message, v View) string {
+	if k.takes == nil {
+		return ""
+	}
+	return k.takes(name, m, v)
 }
-
-// HasTakes says whether Takes can ever be true, so that the engine need not ask for every key.
-func (k *Kind) HasTakes() bool { return k.takes != nil }
 
 // Live returns the message for an answer: a copy without secrets, with output-only fields filled in
 // and the name set.

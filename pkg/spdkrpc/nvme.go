@@ -108,6 +108,12 @@ func GetNvmeControllers(ctx context.Context, c Caller) ([]NvmeController, error)
 	return get[[]NvmeController](ctx, c, "bdev_nvme_get_controllers", nil)
 }
 
+// GetNvmeController returns the controller of that name (bdev_nvme_get_controllers); CodeInvalid if there
+// is none.
+func GetNvmeController(ctx context.Context, c Caller, name string) ([]NvmeController, error) {
+	return get[[]NvmeController](ctx, c, "bdev_nvme_get_controllers", named{name})
+}
+
 // NvmeResetController disconnects and reconnects all paths (bdev_nvme_reset_controller).
 func NvmeResetController(ctx context.Context, c Caller, name string) error {
 	return c.Call(ctx, "bdev_nvme_reset_controller", named{name}, nil)

@@ -80,6 +80,9 @@ func testPaths(t *testing.T, s Suite) {
 	vol, ns := node.export(1)
 	first, second := node.path("remote", 0), node.path("remote", 1)
 	b.must(driver.Create, first)
+	if looked := b.look(first); looked[first.Key()] == nil || looked[driver.BdevKey("remoten1")] == nil {
+		t.Errorf("a look at a path does not show what it brought: %v", looked)
+	}
 	b.serves(first)
 	disk := b.bdevOf("remote", 1)
 	if disk == nil || disk.Kind != driver.BdevNvme || disk.Nvme == nil || disk.Nvme.Controller != "remote" || disk.Nvme.NSID != 1 ||

@@ -187,10 +187,35 @@ func (b *bench) observe() map[driver.Key]driver.Object {
 	return o.Objects
 }
 
+// look returns what is under the keys of the objects, and perhaps more.
+func (b *bench) look(at ...driver.Object) map[driver.Key]driver.Object {
+	b.t.Helper()
+	keys := make([]driver.Key, len(at))
+	for i, o := range at {
+		keys[i] = o.Key()
+	}
+	o, err := b.Driver.Look(b.t.Context(), keys)
+	if err != nil {
+		b.t.Fatalf("look at %v: %v", keys, err)
+	}
+	if want := b.Driver.Status().Epoch; o.Epoch != want {
+		b.t.Errorf("a look of epoch %d in epoch %d", o.Epoch, want)
+	}
+	return o.Objects
+}
+
+// sameWay checks that Look and Observe see the same object.
+func (b *bench) sameWay(key driver.Key, observed, looked driver.Object) {
+	b.t.Helper()
+	if (observed == nil) != (looked == nil) || observed != nil && len(observed.Differences(looked)) > 0 {
+		b.t.Errorf("%s: Observe sees %+v, Look sees %+v", key, observed, looked)
+	}
+}
+
 // serves checks that what is there serves as each of the wanted objects.
 func (b *bench) serves(wanted ...driver.Object) {
 	b.t.Helper()
-	there := b.observe()
+	there, looked := b.observe(), b.look(wanted...)
 	for _, w := range wanted {
 		o := there[w.Key()]
 		if o == nil {
@@ -200,17 +225,20 @@ func (b *bench) serves(wanted ...driver.Object) {
 		if d := w.Differences(o); len(d) > 0 {
 			b.t.Errorf("%s differs in %v: %+v", w.Key(), d, o)
 		}
+		b.sameWay(w.Key(), o, looked[w.Key()])
 	}
 }
 
 // lacks checks that none of the objects is there.
 func (b *bench) lacks(unwanted ...driver.Object) {
 	b.t.Helper()
-	there := b.observe()
+	there, looked := b.observe(), b.look(unwanted...)
 	for _, u := range unwanted {
-		if o := there[u.Key()]; o != nil {
+		o := there[u.Key()]
+		if o != nil {
 			b.t.Errorf("%s is there: %+v", u.Key(), o)
 		}
+		b.sameWay(u.Key(), o, looked[u.Key()])
 	}
 }
 

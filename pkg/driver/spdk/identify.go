@@ -61,19 +61,24 @@ func connections(controllers []spdkrpc.NvmeController) map[string]spdkrpc.NvmeCt
 	return first
 }
 
-// missing notes which namespaces have to be asked for, by controller, and forgets those that are gone.
-func (i *identities) missing(epoch uint64, bdevs []*driver.Bdev, controllers []spdkrpc.NvmeController) map[string][]*driver.Bdev {
+// missing notes which namespaces have to be asked for, by controller. When the bdevs are all there are,
+// it forgets those that are gone; when they are some, it says whether somebody else is asking for any.
+func (i *identities) missing(epoch uint64, bdevs []*driver.Bdev, controllers []spdkrpc.NvmeController, all bool) (asked map[string][]*driver.Bdev, awaited bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	first := connections(controllers)
-	asked := make(map[string][]*driver.Bdev)
-	present := make(map[string]*identity, len(bdevs))
+	asked = make(map[string][]*driver.Bdev)
+	present := i.known
+	if all {
+		present = make(map[string]*identity, len(bdevs))
+	}
 	for _, b := range bdevs {
 		known := i.known[b.Name]
 		if known == nil {
 			known = &identity{}
 		}
 		present[b.Name] = known
+		awaited = awaited || known.running && !all
 		c, connected := first[b.Nvme.Controller]
 		if !connected || known.running {
 			continue // what was known stays true until the connection is back
@@ -92,7 +97,7 @@ func (i *identities) missing(epoch uint64, bdevs []*driver.Bdev, controllers []s
 		}
 	}
 	i.known = present
-	return asked
+	return asked, awaited
 }
 
 // answered takes in what a target has said.
@@ -120,14 +125,17 @@ func (i *identities) fill(bdevs []*driver.Bdev) {
 	}
 }
 
-// identify finds out what the namespaces are known by. A target that is slow to answer delays nobody
-// for long: what it says is told by an event.
-func (d *Driver) identify(ctx context.Context, sess session, epoch uint64, bdevs []*driver.Bdev, controllers []spdkrpc.NvmeController) {
+// identify finds out what the namespaces are known by; all says that there are no others. A target that
+// is slow to answer delays nobody for long: what it says is told by an event.
+func (d *Driver) identify(ctx context.Context, sess session, epoch uint64, bdevs []*driver.Bdev, controllers []spdkrpc.NvmeController, all bool) {
 	if !sess.methods[spdkrpc.MethodNvmeSendCmd] {
 		return
 	}
 	var asking sync.WaitGroup
-	missing := d.identities.missing(epoch, bdevs, controllers)
+	missing, awaited := d.identities.missing(epoch, bdevs, controllers, all)
+	if awaited {
+		d.events.put(driver.EventChanged)
+	}
 	for controller, some := range missing {
 		queue := make(chan *driver.Bdev, len(some))
 		for _, b := range some {

@@ -22,8 +22,7 @@ type held struct {
 }
 
 // Observe implements [driver.Driver]: a handful of calls, sent together, and one more for each remote
-// namespace that is new. What an SPDK lacks the methods
-// for it cannot hold.
+// namespace that is new. What an SPDK lacks the methods for it cannot hold.
 func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	sess, epoch := d.now()
 	h, err := d.askAll(ctx, sess)
@@ -69,7 +68,8 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	for i := range h.vhosts {
 		add(vhostObjects(&h.vhosts[i])...)
 	}
-	d.identify(ctx, sess, epoch, remote, h.controllers)
+	d.identify(ctx, sess, epoch, remote, h.controllers, true)
+	sess.brought.saw(o.Objects)
 	d.sweepConsumers(ctx, left)
 	return o, nil
 }

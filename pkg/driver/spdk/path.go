@@ -81,8 +81,10 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 	if params.Multipath == "" {
 		params.Multipath = string(driver.MultipathMultipath)
 	}
-	_, err := params.Do(ctx, d.client)
+	sess, _ := d.now()
+	bdevs, err := params.Do(ctx, d.client)
 	if err == nil {
+		sess.brought.note(p.Controller, bdevs, false)
 		return nil
 	}
 	if settled(err) {
@@ -98,6 +100,7 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 			"attach %s: the target cannot be reached there, or does not let us in: %s", name(p), check).WithInfo(driver.ReasonTargetUnreachable, metadata(method, spdkrpc.Refusal(err)))
 	case spdkrpc.CodeRange:
 		// The controller has more namespaces than SPDK could name in its answer. It is attached.
+		sess.brought.note(p.Controller, nil, true)
 		return nil
 	case spdkrpc.CodeNoKey:
 		return refuse(errdefs.FailedPrecondition, method, err, "attach %s: TLS key %s does not exist", name(p), p.TLSKey)

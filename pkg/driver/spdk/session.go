@@ -22,6 +22,8 @@ type session struct {
 	transports *transports
 	// portals holds the listeners that were made on it through this driver.
 	portals *portals
+	// brought holds the bdevs that came with its remote controllers.
+	brought *brought
 }
 
 // hello makes the acquaintance of the SPDK at a new connection, before anybody else calls it.
@@ -41,7 +43,7 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 		return fmt.Errorf("ask for version and methods: %w", err)
 	}
 	s := session{
-		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(),
+		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(), brought: newBrought(),
 	}
 	for _, name := range names {
 		s.methods[name] = true
