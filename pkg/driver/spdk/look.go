@@ -40,7 +40,7 @@ type glance struct {
 	driver *Driver
 	sess   session
 
-	mu      sync.Mutex
+	mu          sync.Mutex
 	objects     map[driver.Key]driver.Object // guarded by mu
 	controllers []spdkrpc.NvmeController     // guarded by mu
 	err         error                        // the first; guarded by mu
