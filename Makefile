@@ -84,6 +84,12 @@ test-crash: test-needs ## Kill, cut and restart at every message; CRASH="-crash.
 	$(GO) test -c -o $(BIN)/crash.test ./tests/crash
 	@cd tests/crash && $(BIN)/crash.test -test.timeout $(TEST_TIMEOUT) $(CRASH)
 
+.PHONY: test-history
+test-history: test-needs ## Random histories under faults, HISTORY=30m of each test (the default), in the end their figures
+	@mkdir -p $(BIN)
+	$(GO) test -c -o $(BIN)/history.test ./tests/history
+	@cd tests/history && $(BIN)/history.test -test.timeout 0 -test.artifacts -test.outputdir $(BIN) -history.time $(or $(HISTORY),30m)
+
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ the first time)
 	$(GOLANGCI) run ./...

@@ -3,6 +3,7 @@ module github.com/opi-bridge/opi-bridge
 go 1.26.8
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/bufbuild/protocompile v0.14.1
 	github.com/getkin/kin-openapi v0.152.0
 	github.com/google/uuid v1.6.0

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package history_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	bridgepb "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
+)
+
+// rig is a bridge with a data plane and a store, and wires between them that can be cut. Its methods
+// are for the test's own goroutine.
+type rig struct {
+	t         *testing.T
+	dataPlane *testkit.DataPlaneProcess
+	redis     *testkit.RedisServer // nil when the store is a file
+	bridge    *testkit.BridgeProcess
+	// The wires: to the data plane, to the store (nil when that is a file), and from the clients.
+	toDataPlane, toStore, toBridge *relay
+	clients                        []client
+	dir                            string
+}
+
+// newRig starts everything, with a Redis or a file as the store.
+func newRig(t *testing.T, file bool, clients int) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir()}
+	r.dataPlane = testkit.DataPlane(t, "--vhost-dir", testkit.SocketDir(t))
+	r.toDataPlane = newRelay(t, "unix", r.dataPlane.Socket())
+	url := "bolt://" + filepath.Join(r.dir, "state.db")
+	if !file {
+		r.redis = testkit.Redis(t)
+		r.toStore = newRelay(t, "tcp", r.redis.Addr())
+		url = "redis://" + r.toStore.addr() + "/0"
+	}
+	r.bridge = testkit.Bridge(t, testkit.BridgeConfig{
+		SPDK: "unix://" + r.toDataPlane.addr(), Store: url, WaitFor: "/healthz",
+		Flags: []string{
+			"--secret-key-file", filepath.Join(r.dir, "seal.key"), "--key-dir", filepath.Join(r.dir, "keys"), "--audit-interval", "2s",
+		},
+	})
+	r.toBridge = newRelay(t, "tcp", r.bridge.GRPCAddr())
+	for range clients {
+		r.clients = append(r.clients, dial(t, r.toBridge.addr()))
+	}
+	r.settle()
+	return r
+}
+
+// settle waits until everything is there and nothing is under way or in doubt any more.
+func (r *rig) settle() {
+	r.t.Helper()
+	api := bridgepb.NewBridgeServiceClient(r.clients[0].conn)
+	testkit.Eventually(r.t, "nothing is under way any more", func() error {
+		s, err := api.GetStatus(r.t.Context(), &bridgepb.GetStatusRequest{})
+		if err != nil {
+			return err
+		}
+		if !s.GetReady() || !s.GetDataPlane().GetSettled() || !s.GetStore().GetReachable() {
+			return fmt.Errorf("the bridge is not ready: %v", s)
+		}
+		list, err := api.ListResourceStatus(r.t.Context(), &bridgepb.ListResourceStatusRequest{NotReadyOnly: true})
+		if err != nil {
+			return err
+		}
+		if all := list.GetResources(); len(all) > 0 {
+			return fmt.Errorf("%d resources are not ready, the first: %v", len(all), all[0])
+		}
+		return nil
+	})
+}
+
+// fault is something that goes wrong while requests are under way.
+type fault int
+
+const (
+	none fault = iota
+	killBridge
+	restartDataPlane
+	restartStore
+	freezeStore
+	cutDataPlane
+	cutStore
+	cutClients
+	faultCount
+)
+
+func (f fault) String() string {
+	return [...]string{
+		none: "nothing", killBridge: "bridge killed", restartDataPlane: "data plane restarted", restartStore: "store restarted",
+		freezeStore: "store frozen", cutDataPlane: "data plane cut off", cutStore: "store cut off", cutClients: "clients cut off",
+	}[f]
+}
+
+// strike lets a fault happen, and ends it. A file as the store has no faults of its own here.
+func (r *rig) strike(f fault) {
+	r.t.Helper()
+	if f != none {
+		counted.add(func(c *tally) { c.faults++ })
+	}
+	switch f {
+	case none, faultCount:
+	case killBridge:
+		r.bridge.Kill()
+		r.bridge.Start()
+	case restartDataPlane:
+		r.dataPlane.Restart()
+	case cutDataPlane:
+		r.toDataPlane.cut()
+	case cutClients:
+		r.toBridge.cut()
+	case restartStore, freezeStore, cutStore:
+		r.strikeStore(f)
+	}
+}
+
+func (r *rig) strikeStore(f fault) {
+	r.t.Helper()
+	switch {
+	case r.redis == nil:
+	case f == restartStore:
+		r.redis.Kill()
+		r.redis.Start()
+	case f == freezeStore:
+		r.redis.Pause()
+		r.rest(300 * time.Millisecond)
+		r.redis.Resume()
+	default:
+		r.toStore.cut()
+	}
+}
+
+// rest lets requests go on for a while.
+func (r *rig) rest(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-r.t.Context().Done():
+	}
+}
+
+// must ends the test at an error of the test's own.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
