@@ -45,6 +45,22 @@ func (e *Engine) looking(ctx context.Context, admit func() error) error {
 	return err
 }
 
+// afresh looks at the data plane before a change to a resource of which it may hold more, or less, than
+// is known, because the outcome of an earlier step was lost. Hold the name's lock.
+func (e *Engine) afresh(ctx context.Context, name resource.Name) error {
+	e.mu.RLock()
+	en := e.index.entries[name]
+	doubt := en != nil && (en.dirty || en.rec.State != resource.StateReady)
+	e.mu.RUnlock()
+	if !doubt {
+		return nil
+	}
+	if err := e.observe(ctx); err != nil {
+		return errdefs.Wrap(errdefs.ClassOf(err), err, "cannot look at the data plane, nothing was changed")
+	}
+	return nil
+}
+
 // prepare completes and checks the message of a resource, and works out its entry. Prior is the
 // message so far, nil for a new resource. Hold mu.
 func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, error) {

@@ -38,12 +38,16 @@ func (e *Engine) intend(ctx context.Context, en, before *entry) error {
 func (e *Engine) carryOut(ctx context.Context, en *entry, adopt bool) error {
 	e.mu.RLock()
 	changes, err := e.due(en, nil)
+	epoch := e.settledEpoch
 	e.mu.RUnlock()
 	if err != nil {
 		return e.conclude(ctx, en, outcome{err: err, continued: adopt})
 	}
 	p := plan([][]change{changes}, nil, adopt)
-	return e.conclude(ctx, en, judge(p.steps, e.apply(ctx, p.steps), adopt))
+	o := judge(p.steps, e.apply(ctx, p.steps), adopt)
+	// A data plane that has come back, and has not been given everything back yet, may refuse anything.
+	o.unknown = o.unknown || o.err != nil && e.cfg.Driver.Status().Epoch != epoch
+	return e.conclude(ctx, en, o)
 }
 
 // errWaiting is in the chain of a problem that goes away when something needed appears.

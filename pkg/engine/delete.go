@@ -30,6 +30,9 @@ func (e *Engine) Delete(ctx context.Context, kind *resource.Kind, name string, a
 		return err
 	}
 	defer unlock()
+	if err := e.afresh(ctx, n); err != nil {
+		return err
+	}
 
 	e.mu.Lock()
 	before, unread := e.index.entries[n], e.index.unreadable[n]

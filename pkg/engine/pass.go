@@ -185,7 +185,11 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) (done bool) {
 		changes[i], tried[i] = j.changes, j.tried
 	}
 	p := plan(changes, tried, true)
+	e.mu.RLock()
+	epoch := e.world.epoch
+	e.mu.RUnlock()
 	errs := e.apply(ctx, p.steps)
+	replaced := e.cfg.Driver.Status().Epoch != epoch
 	steps := make([][]driver.Step, len(jobs))
 	results := make([][]error, len(jobs))
 	for i, owner := range p.owner {
@@ -194,6 +198,7 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) (done bool) {
 	}
 	for i, j := range jobs {
 		o := judge(steps[i], results[i], true)
+		o.unknown = o.unknown || o.err != nil && replaced
 		done = done || len(o.done) > 0
 		e.countRepair(j, o)
 		if again(j.en.rec.State, o) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 )
 
 // TestReadsShowOutcomes looks while a change is under way: it may still come to nothing, so it is not
@@ -186,4 +187,46 @@ func (f *faults) aboutToApply(steps []driver.Step) {
 	if then != nil && len(steps) > 0 {
 		then()
 	}
+}
+
+// TestDoubtIsLookedInto deletes and changes what the data plane has, though it did not say so.
+func TestDoubtIsLookedInto(t *testing.T) {
+	f := &faults{left: -1}
+	r := newRig(t, f)
+	f.arm(lostDone, 1)
+	_, err := r.create("nullVolumes", "", "vol-1", nullVolume())
+	wantClass(t, "create whose answer is lost", err, errdefs.OutcomeUnknown)
+	f.disarm()
+	if err := r.remove("nullVolumes", "nullVolumes/vol-1"); err != nil {
+		t.Fatalf("delete of what may be there: %v", err)
+	}
+	if left := r.there(); len(left) > 0 {
+		t.Errorf("deleted, and left in the data plane: %v", left)
+	}
+	r.agree("after the delete")
+	r.mustCreate("nullVolumes", "", "vol-1", nullVolume())
+}
+
+// TestNewDataPlaneRefusesNothing restarts the data plane when a namespace is about to be made: that
+// the new one has no subsystem for it is no reason to refuse the request.
+func TestNewDataPlaneRefusesNothing(t *testing.T) {
+	f := &faults{left: -1}
+	r := newRig(t, f)
+	r.buildDisk()
+	r.mustCreate("nullVolumes", "", "vol-2", nullVolume())
+	f.whileApplying(func() {
+		epoch := r.driver.Status().Epoch
+		r.dataPlane.Restart()
+		testkit.Eventually(t, "connected again", func() error {
+			if s := r.driver.Status(); !s.Up || s.Epoch == epoch {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	})
+	_, err := r.create("nvmeNamespaces", "nvmeSubsystems/web-1", "disk-2", namespace("nullVolumes/vol-2"))
+	if class := errdefs.ClassOf(err); err != nil && class != errdefs.OutcomeUnknown && class != errdefs.Unavailable {
+		t.Errorf("create while the data plane is replaced: %v", err)
+	}
+	r.agree("after the restart")
 }

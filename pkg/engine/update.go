@@ -31,6 +31,9 @@ func (e *Engine) Update(ctx context.Context, kind *resource.Kind, name string, m
 		return nil, err
 	}
 	defer unlock()
+	if err := e.afresh(ctx, n); err != nil {
+		return nil, err
+	}
 	e.mu.RLock()
 	missing := e.index.entries[n] == nil
 	e.mu.RUnlock()

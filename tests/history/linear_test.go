@@ -147,7 +147,7 @@ func (a *arena) do(id int, c client, reg register, ask asked, n int) {
 	op := porcupine.Operation{ClientId: id, Input: ask, Call: int64(time.Since(a.began))}
 	got, err := c.invoke(context.WithoutCancel(a.t.Context()), verbOf[ask.verb]+reg.resource, fields)
 	op.Return = int64(time.Since(a.began))
-	answer := answered{outcome: judge(err), code: status.Code(err).String()}
+	answer := answered{outcome: judge(err), code: status.Code(err).String(), text: status.Convert(err).Message()}
 	if err == nil && ask.verb != "delete" {
 		answer.value = reg.value(got)
 	}

@@ -86,6 +86,8 @@ type answered struct {
 	outcome outcome
 	// code is the gRPC code of a refusal.
 	code string
+	// text is what the bridge says about it.
+	text string
 	// value is what get, create and update have answered.
 	value string
 }
@@ -186,5 +188,5 @@ func (a answered) String() string {
 		return "no answer"
 	case refused, tryAgain:
 	}
-	return a.code
+	return a.code + ": " + a.text
 }
