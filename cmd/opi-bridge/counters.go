@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -24,8 +25,8 @@ const (
 )
 
 // registerCollectors registers what /metrics shows of the engine.
-func registerCollectors(registry prometheus.Registerer, s settings, eng *engine.Engine, log *slog.Logger) error {
-	if err := registry.Register(newStatusCollector(eng.Status)); err != nil || s.metricsLimit == 0 {
+func registerCollectors(registry prometheus.Registerer, s settings, eng *engine.Engine, lease *tenure, log *slog.Logger) error {
+	if err := errors.Join(registry.Register(newStatusCollector(eng.Status)), registry.Register(durabilityCollector{lease})); err != nil || s.metricsLimit == 0 {
 		return err
 	}
 	return registry.Register(newCounterCollector(eng, s.metricsLimit, log))

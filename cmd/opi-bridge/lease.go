@@ -41,7 +41,8 @@ type tenure struct {
 	lease   store.Lease // guarded by mu: the lease, while it is held
 	until   time.Time   // guarded by mu: how long it lasts without being renewed, by this process's clock
 	missed  time.Time   // guarded by mu: when the store last did not answer to a renewal
-	durable string      // guarded by mu: what the store says about its durability, "" before it was asked
+	// guarded by mu: what the store says about its durability, zero before it was asked
+	durability store.Durability
 }
 
 func newTenure(inner store.LeasedStore, holder string, log *slog.Logger) *tenure {
@@ -63,6 +64,7 @@ func (t *tenure) Run(ctx context.Context) error {
 	defer tick.Stop()
 	defer ask.Stop()
 	t.askDurability(ctx)
+	away := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,7 +81,10 @@ func (t *tenure) Run(ctx context.Context) error {
 		case err != nil:
 			// The store is away. Nobody can take the lease there either, so this bridge goes on.
 			t.log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))
+		case away:
+			t.askDurability(ctx) // what is back may be another server, or have other settings
 		}
+		away = err != nil
 	}
 }
 
@@ -177,8 +182,8 @@ func (t *tenure) askDurability(ctx context.Context) {
 		return
 	}
 	t.mu.Lock()
-	news := t.durable != d.Explanation
-	t.durable = d.Explanation
+	news := t.durability != d
+	t.durability = d
 	t.mu.Unlock()
 	switch {
 	case news && d.OK:
@@ -189,10 +194,10 @@ func (t *tenure) askDurability(ctx context.Context) {
 }
 
 // state returns what is known of the store's durability, and why the lease is not held, nil if it is.
-func (t *tenure) state() (durability string, reason error) {
+func (t *tenure) state() (durability store.Durability, reason error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.durable, t.reason
+	return t.durability, t.reason
 }
 
 // waiting notes why the lease is not held and says whether that is news.

@@ -20,7 +20,7 @@ func services(s settings, eng *engine.Engine, lease *tenure, build telemetry.Bui
 		durability, reason := lease.state()
 		return api.Facts{
 			Ready:   ready(eng, lease)().Ready,
-			Version: build.Version, Instance: s.instance, Durability: durability, Lease: reason,
+			Version: build.Version, Instance: s.instance, Durability: durability.Explanation, Lease: reason,
 		}
 	}
 	return func(r grpc.ServiceRegistrar) error {
@@ -45,6 +45,6 @@ func (s *settings) idCheck() func(field, id string) error {
 func ready(eng *engine.Engine, lease *tenure) func() server.Readiness {
 	return func() server.Readiness {
 		durability, reason := lease.state()
-		return readiness(eng.Status(), reason, durability)
+		return readiness(eng.Status(), reason, durability.Explanation)
 	}
 }

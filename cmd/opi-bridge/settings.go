@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/opi-bridge/opi-bridge/pkg/server"
+	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
 	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
 )
 
@@ -26,6 +27,7 @@ type settings struct {
 	tlsCert, tlsKey, tlsClient string
 
 	spdk, store, instance string
+	storeDurability       string
 	auditInterval         time.Duration
 	host                  driverSettings
 
@@ -56,6 +58,7 @@ func (s *settings) define(f *pflag.FlagSet) {
 
 	f.StringVar(&s.spdk, "spdk", "unix:///var/tmp/spdk.sock", "the data plane's JSON-RPC: unix:///path or tcp://host:port")
 	f.StringVar(&s.store, "store", "redis://127.0.0.1:6379/0", "where records are kept: redis://host:port/db or bolt:///path")
+	f.StringVar(&s.storeDurability, "store-durability", "auto", "what a change waits for in Redis before it is answered: auto, fsync, replicas=N, fsync,replicas=N or none")
 	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
 	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
 
@@ -113,6 +116,9 @@ func (s *settings) check() error {
 	s.host.check(wrong)
 	if err := checkStore(s.store); err != nil {
 		wrong("store", "%w", err)
+	}
+	if _, err := redis.ParsePolicy(s.storeDurability); err != nil {
+		wrong("store-durability", "%w", err)
 	}
 	if !instanceName.MatchString(s.instance) {
 		wrong("instance", "%q must have 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit", s.instance)

@@ -33,7 +33,11 @@ func openStore(s settings, build telemetry.Build) (store.LeasedStore, error) {
 	if schemeOf(s.store) == bolt.Scheme {
 		return bolt.New(bolt.Config{URL: s.store, Schema: schema})
 	}
-	return redis.New(redis.Config{URL: s.store, Instance: s.instance, Schema: schema})
+	durability, err := redis.ParsePolicy(s.storeDurability)
+	if err != nil {
+		return nil, err
+	}
+	return redis.New(redis.Config{URL: s.store, Instance: s.instance, Schema: schema, Durability: durability})
 }
 
 // schemeOf returns the scheme of a URL, "" for what is none.

@@ -99,7 +99,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())
 	}
-	if err := registerCollectors(registry, s, eng, log); err != nil {
+	if err := registerCollectors(registry, s, eng, lease, log); err != nil {
 		return nil, errors.Join(err, lease.Close())
 	}
 	cfg := server.Config{

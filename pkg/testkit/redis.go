@@ -4,11 +4,8 @@ package testkit
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,8 +17,9 @@ var errNotReady = errors.New("it does not say that it accepts connections")
 // RedisServer is a real redis-server with a directory of its own. Its methods are for the test's own
 // goroutine.
 type RedisServer struct {
-	p    *process
-	port int
+	p      *process
+	port   int
+	frozen bool
 }
 
 // Redis starts a redis-server that writes each command to disk before it answers (appendonly yes,
@@ -35,32 +33,11 @@ func Redis(tb testing.TB, settings ...string) *RedisServer {
 	dir := SocketDir(tb)
 	args := append([]string{
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--dir", dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always",
+		"--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0",
 	}, settings...)
 	r.p = newProcess(tb, program, args...)
 	r.Start()
 	return r
-}
-
-// Sentinel starts a sentinel that watches master under a name, and returns its host:port.
-func Sentinel(tb testing.TB, master *RedisServer, name string) string {
-	tb.Helper()
-	port := FreePort(tb)
-	dir := SocketDir(tb)
-	config := filepath.Join(dir, "sentinel.conf")
-	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor %s 127.0.0.1 %d 1\n", port, dir, name, master.port)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		tb.Fatalf("write the settings of the sentinel: %v", err)
-	}
-	p := newProcess(tb, lookPath(tb, "redis-server"), config, "--sentinel")
-	p.start()
-	p.await(func() error {
-		if strings.Contains(p.output.String(), "+monitor") {
-			return nil
-		}
-		return errNotReady
-	})
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // lookPath finds a program, or fails the test and says what to do.
@@ -103,10 +80,10 @@ func (r *RedisServer) Stop() {
 func (r *RedisServer) Kill() { r.p.kill() }
 
 // Pause freezes the server: connections stay, nothing is answered.
-func (r *RedisServer) Pause() { r.p.tb.Helper(); r.p.signal(syscall.SIGSTOP) }
+func (r *RedisServer) Pause() { r.p.tb.Helper(); r.p.signal(syscall.SIGSTOP); r.frozen = true }
 
 // Resume lets a frozen server go on.
-func (r *RedisServer) Resume() { r.p.tb.Helper(); r.p.signal(syscall.SIGCONT) }
+func (r *RedisServer) Resume() { r.p.tb.Helper(); r.p.signal(syscall.SIGCONT); r.frozen = false }
 
 // CLI runs redis-cli and returns what it prints, without the last line end. The test fails if it does.
 func (r *RedisServer) CLI(args ...string) string {

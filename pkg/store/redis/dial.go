@@ -12,14 +12,14 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/tlsconf"
 )
 
-// dialError marks what went wrong before a command was sent.
-type dialError struct{ cause error }
+// beforeError marks what went wrong before a command was sent that could change anything.
+type beforeError struct{ cause error }
 
 // Error returns the text of the cause.
-func (e dialError) Error() string { return e.cause.Error() }
+func (e beforeError) Error() string { return e.cause.Error() }
 
 // Unwrap returns the cause.
-func (e dialError) Unwrap() error { return e.cause }
+func (e beforeError) Unwrap() error { return e.cause }
 
 // dialer connects to servers and sentinels.
 type dialer struct {
@@ -42,7 +42,7 @@ func newDialer(t *Target, timeout time.Duration) (*dialer, error) {
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := d.net.DialContext(ctx, network, addr)
 	if err != nil {
-		return nil, dialError{err}
+		return nil, beforeError{err}
 	}
 	if d.tls == nil {
 		return conn, nil
@@ -51,12 +51,12 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	cfg, err := d.tls.Config(host)
 	if err != nil {
 		_ = conn.Close()
-		return nil, dialError{err}
+		return nil, beforeError{err}
 	}
 	secured := tls.Client(conn, cfg)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, dialError{err}
+		return nil, beforeError{err}
 	}
 	return secured, nil
 }

@@ -3,13 +3,7 @@
 package redis
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -17,151 +11,152 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/store"
 )
 
-// settings are those of one server that decide how durable it is. An empty text means that the
-// server did not tell.
-type settings struct {
-	addr, version, appendOnly, appendFsync, eviction string
-	single                                           bool // not a cluster, so that WAITAOF can follow a commit
+// terms are what was found out about the server that has the instance's keys, and what follows from
+// it. Not changed once they can be seen by others.
+type terms struct {
+	client   *goredis.Client
+	settings settings
+	waits    waits
+	refusal  error  // why nothing may be written
+	dials    uint64 // how many connections had been made before they were asked for
 }
 
-// Durability is that of store.Store. In a cluster the worst of the masters counts. Where the server
-// syncs its log once a second only and is 7.2 or newer, commits from now on ask it to sync (WAITAOF)
-// before they are answered, so that nothing acknowledged is lost.
+// question is asked once for all who want to know. terms and err are set before done is closed.
+type question struct {
+	terms *terms
+	err   error
+	done  chan struct{}
+}
+
+// Durability is that of store.Store: it asks the server that has the instance's keys.
 func (s *Store) Durability(ctx context.Context) (store.Durability, error) {
-	var all []settings
-	err := s.do(ctx, "ask for durability", errdefs.Unavailable, func() error {
-		cluster, ok := s.client.(*goredis.ClusterClient)
-		if !ok {
-			one, err := ask(ctx, s.client, s.where)
-			one.single = true
-			all = append(all, one)
-			return err
-		}
-		var mu sync.Mutex
-		return cluster.ForEachMaster(ctx, func(ctx context.Context, node *goredis.Client) error {
-			one, err := ask(ctx, node, node.Options().Addr)
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, one)
-			return err
-		})
+	var t *terms
+	err := s.do(ctx, "ask for durability", errdefs.Unavailable, func() (err error) {
+		t, err = s.learn(ctx)
+		return err
 	})
 	if err != nil {
 		return store.Durability{}, err
 	}
-	if len(all) == 0 {
-		return store.Durability{}, errdefs.New(errdefs.Unavailable, "%s: the cluster has no master", s.where)
-	}
-	s.waitAOF.Store(len(all) == 1 && all[0].canWaitAOF())
-	worst := all[0].judge()
-	for _, one := range all[1:] {
-		if d := one.judge(); rank(d.Level) > rank(worst.Level) {
-			worst = d
-		}
-	}
-	return worst, nil
+	return t.settings.judge(t.waits), nil
 }
 
-// asker is what ask needs of a client.
-type asker interface {
-	Info(ctx context.Context, sections ...string) *goredis.StringCmd
-	ConfigGet(ctx context.Context, parameter string) *goredis.MapStringStringCmd
-}
-
-// ask reads the settings of a server. A server that forbids a question leaves that setting empty.
-func ask(ctx context.Context, c asker, addr string) (settings, error) {
-	out := settings{addr: addr}
-	info := make(map[string]string)
-	for _, section := range []string{"server", "persistence"} {
-		text, err := c.Info(ctx, section).Result()
-		if err != nil && !forbidden(err) {
-			return out, err
+// current returns terms that are not older than any connection: a server that was restarted or has
+// taken another's place may have other settings.
+func (s *Store) current(ctx context.Context) (*terms, error) {
+	for {
+		if t := s.terms.Load(); t != nil && t.dials == s.dials.Load() && s.owns(ctx, t.client) {
+			return t, nil
 		}
-		for line := range lines(text) {
-			if key, value, ok := strings.Cut(line, ":"); ok {
-				info[key] = value
-			}
-		}
-	}
-	out.version = info["redis_version"]
-	out.appendOnly = map[string]string{"0": "no", "1": "yes"}[info["aof_enabled"]]
-	for parameter, into := range map[string]*string{"appendfsync": &out.appendFsync, "maxmemory-policy": &out.eviction} {
-		values, err := c.ConfigGet(ctx, parameter).Result()
-		if err != nil && !forbidden(err) {
-			return out, err
-		}
-		*into = values[parameter]
-	}
-	return out, nil
-}
-
-// forbidden reports whether the server does not let this user ask, or does not know the question.
-func forbidden(err error) bool {
-	return goredis.HasErrorPrefix(err, "NOPERM") || goredis.HasErrorPrefix(err, "unknown command")
-}
-
-func lines(text string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for scanner := bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); {
-			if !yield(scanner.Text()) {
-				return
-			}
+		// Asking may make a connection itself, but only as many as there is room for.
+		if _, err := s.learn(ctx); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// judge says what the settings mean.
-func (s settings) judge() store.Durability {
-	var level store.Level
-	var why string
-	switch {
-	case s.appendOnly == "no":
-		level, why = store.LevelNone, "appendonly is no, so a restart of the server loses what came after its last snapshot: set appendonly yes and appendfsync always"
-	case s.appendOnly == "" || s.appendFsync == "":
-		level, why = store.LevelUnknown, "the server does not let this user ask (INFO, CONFIG GET appendfsync): allow it, or see that appendonly is yes and appendfsync is always"
-	case s.appendFsync == "always":
-		level, why = store.LevelSynced, "appendonly is yes and appendfsync is always"
-	case s.canWaitAOF():
-		level, why = store.LevelSynced, "appendonly is yes, and each commit waits for the disk (WAITAOF)"
+// learn asks the server for its terms, or waits for the answer to a question that is under way.
+func (s *Store) learn(ctx context.Context) (*terms, error) {
+	s.askMu.Lock()
+	q := s.asking
+	if q == nil {
+		q = &question{done: make(chan struct{})}
+		s.asking = q
+		s.group.senders.Go(func() { s.answer(q) }) //nolint:contextcheck // the answer serves many callers, so it ends with none of them
+	}
+	s.askMu.Unlock()
+	select {
+	case <-q.done:
+		return q.terms, q.err
+	case <-ctx.Done():
+		return nil, beforeError{context.Cause(ctx)}
+	}
+}
+
+// answer asks, on behalf of all who wait for q.
+func (s *Store) answer(q *question) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
+	defer cancel()
+	q.terms, q.err = s.ask(ctx)
+	s.askMu.Lock()
+	s.asking = nil
+	s.askMu.Unlock()
+	close(q.done)
+}
+
+// ask asks the server. Errors are of before anything was written.
+func (s *Store) ask(ctx context.Context) (*terms, error) {
+	t := &terms{dials: s.dials.Load()}
+	var err error
+	expected := 0
+	switch c := s.client.(type) {
+	case *goredis.Client:
+		t.client = c
+	case *goredis.ClusterClient:
+		t.client, err = c.MasterForKey(ctx, s.keys[0])
 	default:
-		level, why = store.LevelSeconds, fmt.Sprintf("appendfsync is %s, so a crash of the machine loses the last second or more: set appendfsync always", s.appendFsync)
+		t.client, expected, err = s.named(ctx)
 	}
-	if s.eviction != "" && s.eviction != "noeviction" && !strings.HasPrefix(s.eviction, "volatile-") {
-		level, why = store.LevelNone, fmt.Sprintf("maxmemory-policy is %s, so the server may throw the store away when memory is short: set noeviction", s.eviction)
+	if err == nil {
+		t.settings, err = ask(ctx, t.client, s.cluster() != nil)
 	}
-	return store.Durability{OK: level == store.LevelSynced, Level: level, Explanation: fmt.Sprintf("%s (version %s): %s", s.addr, s.version, why)}
+	if err != nil {
+		s.failed(ctx, t, err)
+		return nil, beforeError{err}
+	}
+	t.settings.addr, t.settings.failover = s.where, s.client == nil || s.cluster() != nil
+	if t.settings.failover {
+		t.settings.addr += ", at " + t.client.Options().Addr
+	}
+	t.settings.expected += expected
+	t.waits, t.refusal = s.policy.of(t.settings), s.policy.refusal(t.settings)
+	s.terms.Store(t)
+	return t, nil
 }
 
-// rank orders levels from best to worst.
-func rank(l store.Level) int {
-	switch l {
-	case store.LevelSynced:
-		return 0
-	case store.LevelSeconds:
-		return 1
-	case store.LevelUnknown:
-		return 2
-	case store.LevelNone:
+// named returns a client of the server that the sentinels name, and how many replicas may take its place.
+func (s *Store) named(ctx context.Context) (*goredis.Client, int, error) {
+	v, err := s.watch.look(ctx)
+	if err != nil {
+		return nil, 0, err
 	}
-	return 3
+	old := s.master.Load()
+	if old != nil && old.Options().Addr == v.addr {
+		return old, v.replicas, nil
+	}
+	options := s.direct
+	options.Addr = v.addr
+	s.master.Store(goredis.NewClient(&options))
+	if old != nil {
+		_ = old.Close()
+	}
+	return s.master.Load(), v.replicas, nil
 }
 
-// canWaitAOF reports whether commits need WAITAOF and the server has it (since 7.2).
-func (s settings) canWaitAOF() bool {
-	if !s.single || s.appendOnly != "yes" || s.appendFsync == "" || s.appendFsync == "always" {
-		return false
-	}
-	parts := strings.Split(s.version, ".")
-	if len(parts) < 2 {
-		return false
-	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	return err1 == nil && err2 == nil && (major > 7 || major == 7 && minor >= 2)
+// cluster returns the client of a cluster, nil for anything else.
+func (s *Store) cluster() *goredis.ClusterClient {
+	c, _ := s.client.(*goredis.ClusterClient)
+	return c
 }
 
-// waitAOFArgs is the command that waits until this server has synced, replicas aside.
-func waitAOFArgs(limit time.Duration) []any {
-	// Half the time, so that the server's own "no" comes before the connection is given up.
-	return []any{"WAITAOF", 1, 0, max(limit/2, time.Millisecond).Milliseconds()}
+// owns says whether the instance's keys are where a client leads, as far as is known here. What waits for
+// a write must follow it on the same connection, so no command may be spread over a cluster.
+func (s *Store) owns(ctx context.Context, client *goredis.Client) bool {
+	c := s.cluster()
+	if c == nil {
+		return true
+	}
+	now, err := c.MasterForKey(ctx, s.keys[0])
+	return err == nil && now == client
+}
+
+// failed makes the next call ask anew after a failure: the instance's keys may have another place.
+func (s *Store) failed(ctx context.Context, t *terms, err error) {
+	if err == nil || goredis.HasErrorPrefix(err, "NOSCRIPT") {
+		return
+	}
+	s.terms.CompareAndSwap(t, nil)
+	if c := s.cluster(); c != nil {
+		c.ReloadState(ctx)
+	}
 }

@@ -22,10 +22,11 @@ func (s *Store) do(ctx context.Context, op string, lost errdefs.Class, call func
 	if err == nil {
 		return nil
 	}
-	if class := classOfEnd(ctx); class != "" && lost == errdefs.Unavailable {
-		lost = class
+	class := classOf(err, lost)
+	if end := classOfEnd(ctx); end != "" && class == errdefs.Unavailable && !isAnswer(err) {
+		class = end
 	}
-	return errdefs.Wrap(classOf(err, lost), err, "%s: %s", s.where, op)
+	return errdefs.Wrap(class, err, "%s: %s", s.where, op)
 }
 
 // classOfEnd returns the class for a context that has ended, or "". The deadline is looked at too:
@@ -44,12 +45,14 @@ func classOf(err error, lost errdefs.Class) errdefs.Class {
 	var (
 		classed *errdefs.Error
 		answer  goredis.Error
-		before  dialError
+		before  beforeError
 		network *net.OpError
 	)
 	switch {
 	case errors.As(err, &classed):
 		return classed.Class()
+	case errors.Is(err, errNotConfirmed):
+		return lost
 	case goredis.HasErrorPrefix(err, "OOM"):
 		return errdefs.ResourceExhausted
 	case errors.As(err, &answer):
@@ -62,4 +65,10 @@ func classOf(err error, lost errdefs.Class) errdefs.Class {
 		return errdefs.Unavailable
 	}
 	return lost
+}
+
+// isAnswer reports whether the server said no, as opposed to not saying anything.
+func isAnswer(err error) bool {
+	var answer goredis.Error
+	return errors.As(err, &answer)
 }

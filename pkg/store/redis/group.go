@@ -3,12 +3,9 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 )
@@ -99,7 +96,9 @@ func (g *group) withdraw(r *request) bool {
 // sendGroups sends one group after another until nothing is queued.
 func (s *Store) sendGroups(next []*request) {
 	for len(next) > 0 {
-		s.sendGroup(next)
+		// No caller's context holds here, for the requests are those of many; each step is bounded by the
+		// timeouts of the connection.
+		s.sendAll(context.Background(), next, s.scripts.commit, s.keys)
 		for _, r := range next {
 			close(r.done)
 		}
@@ -109,47 +108,4 @@ func (s *Store) sendGroups(next []*request) {
 		}
 		s.group.mu.Unlock()
 	}
-}
-
-// sendGroup sends one pipeline; a second one where the server does not know the script.
-func (s *Store) sendGroup(requests []*request) {
-	script := s.scripts.commit
-	if unknown := s.pipeline(requests, script.EvalSha); len(unknown) > 0 {
-		s.pipeline(unknown, script.Eval)
-	}
-}
-
-// pipeline runs the script for each request and notes the answers. It returns the requests for which
-// the server did not know the script. No caller's context holds here, for the requests are those of
-// many; each step is bounded by the timeouts of the connection.
-func (s *Store) pipeline(requests []*request, eval func(context.Context, goredis.Scripter, []string, ...any) *goredis.Cmd) (unknown []*request) {
-	ctx := context.Background()
-	results := make([]*goredis.Cmd, len(requests))
-	var synced *goredis.Cmd
-	_, execErr := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		for i, r := range requests {
-			results[i] = eval(ctx, p, s.keys, r.args...)
-		}
-		if s.waitAOF.Load() {
-			synced = p.Do(ctx, waitAOFArgs(s.limit)...)
-		}
-		return nil
-	})
-	for i, r := range requests {
-		if results[i].Err() == nil && results[i].Val() == nil {
-			// The driver does not note on each command that it got no connection.
-			r.err = cmp.Or(execErr, errEmptyAnswer)
-			continue
-		}
-		r.answer, r.err = results[i].StringSlice()
-		switch {
-		case goredis.HasErrorPrefix(r.err, "NOSCRIPT"):
-			unknown = append(unknown, r)
-		case r.err == nil && len(r.answer) == 0:
-			r.err = errEmptyAnswer
-		case r.err == nil && synced != nil:
-			r.err = notSynced(synced.Int64Slice())
-		}
-	}
-	return unknown
 }

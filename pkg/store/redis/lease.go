@@ -17,11 +17,25 @@ func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (
 	if holder == "" || ttl <= 0 {
 		return store.Lease{}, errdefs.New(errdefs.InvalidArgument, "lease for %q of %v: expected a name and a time", holder, ttl)
 	}
+	if err := s.keeping(ctx); err != nil {
+		return store.Lease{}, err
+	}
 	token, err := s.lease(ctx, 0, "acquire", holder, ttl.Milliseconds())
 	if err != nil {
 		return store.Lease{}, err
 	}
 	return store.Lease{Holder: holder, Token: token, TTL: ttl}, nil
+}
+
+// keeping refuses a server that may throw the store away when its memory is short.
+func (s *Store) keeping(ctx context.Context) error {
+	return s.do(ctx, "acquire the lease", errdefs.Unavailable, func() error {
+		t, err := s.learn(ctx)
+		if err == nil && t.settings.evicts() {
+			err = errdefs.New(errdefs.Unavailable, "nothing is kept here: %s", t.settings.judge(t.waits).Explanation)
+		}
+		return err
+	})
 }
 
 // Renew is that of store.Leaser.

@@ -6,11 +6,14 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,11 +44,19 @@ type Config struct {
 	// Timeout bounds each step (connect, send, wait for the answer) of a call, besides the caller's
 	// deadline. 0 means 5 s.
 	Timeout time.Duration
+	// Durability is what a commit waits for before it is acknowledged.
+	Durability Policy
 }
 
 // Store is a store in Redis.
 type Store struct {
-	client goredis.UniversalClient
+	client goredis.UniversalClient // nil behind Sentinel
+	// watch and direct are set behind Sentinel: who names the master, and how to connect to it. master is
+	// the client for the one that was named last; only the goroutine that asks changes it.
+	watch  *sentinels
+	direct goredis.Options
+	master atomic.Pointer[goredis.Client]
+
 	where  string // for errors: address and instance, no password
 	keys   []string
 	schema store.Schema
@@ -54,8 +65,17 @@ type Store struct {
 
 	scripts scripts
 	group   group
-	// waitAOF is set when each commit must ask the server to sync; see Durability.
-	waitAOF atomic.Bool
+	policy  Policy
+	// failover: another server may take the place of the one in use by itself.
+	failover bool
+	// dials counts the connections that were made.
+	dials atomic.Uint64
+	terms atomic.Pointer[terms]
+
+	// askMu guards asking.
+	askMu sync.Mutex
+	// asking is the question for the server's terms that is under way, nil when there is none.
+	asking *question
 }
 
 var _ store.LeasedStore = (*Store)(nil)
@@ -76,6 +96,7 @@ func New(cfg Config) (*Store, error) {
 	s := &Store{
 		where:  "redis " + target.String() + ", instance " + cfg.Instance,
 		schema: cfg.Schema, format: strconv.Itoa(cfg.Schema.Format()), limit: cfg.Timeout, scripts: newScripts(),
+		policy: cfg.Durability, failover: target.cluster || target.master != "",
 	}
 	for _, name := range []string{layout.Meta, layout.Documents, layout.Sealed, layout.Lease} {
 		s.keys = append(s.keys, "opi-bridge:{"+cfg.Instance+"}:"+name)
@@ -84,20 +105,37 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.client = goredis.NewUniversalClient(&goredis.UniversalOptions{
-		Addrs: target.addrs, DB: target.db, MasterName: target.master, IsClusterMode: target.cluster,
-		Dialer: d.dial, CredentialsProviderContext: target.credentials,
-		SentinelUsername: target.sentinelUser, SentinelPassword: target.sentinelPassword.RevealString(),
-		Protocol: 2, ClientName: "opi-bridge", DisableIdentity: true,
-		// A command whose answer was lost may have been done: nothing is sent twice.
-		// In a cluster that includes redirects, for the driver repeats lost commands in the same loop: a
-		// slot that moved shows as Unavailable once, and the next call goes to its new place.
+	s.connect(target, d.dial)
+	return s, nil
+}
+
+// connect makes the clients, which connect when they are used.
+func (s *Store) connect(target *Target, dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	// A command whose answer was lost may have been done: nothing is sent twice.
+	// In a cluster that includes redirects, for the driver repeats lost commands in the same loop: a
+	// slot that moved shows as Unavailable once, and the next call goes to its new place.
+	options := &goredis.UniversalOptions{
+		Addrs: target.addrs, DB: target.db, IsClusterMode: target.cluster,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			s.dials.Add(1)
+			return dial(ctx, network, addr)
+		},
+		CredentialsProviderContext: target.credentials,
+		Protocol:                   2, ClientName: "opi-bridge", DisableIdentity: true,
 		MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1,
-		DialTimeout: cfg.Timeout, ReadTimeout: cfg.Timeout, WriteTimeout: cfg.Timeout, PoolTimeout: cfg.Timeout,
+		DialTimeout: s.limit, ReadTimeout: s.limit, WriteTimeout: s.limit, PoolTimeout: s.limit,
 		ContextTimeoutEnabled: true, PoolSize: poolSize, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-	return s, nil
+	}
+	if target.master == "" {
+		s.client = goredis.NewUniversalClient(options)
+		return
+	}
+	s.direct = *options.Simple()
+	s.watch = &sentinels{addrs: target.addrs, name: target.master, options: *options.Simple()}
+	s.watch.options.Dialer, s.watch.options.DB, s.watch.options.PoolSize = dial, 0, 1
+	s.watch.options.CredentialsProviderContext = nil
+	s.watch.options.Username, s.watch.options.Password = target.sentinelUser, target.sentinelPassword.RevealString()
 }
 
 // LogTo sends what the Redis driver has to say about connections to log, at level Debug. The driver
@@ -131,7 +169,20 @@ func (s *Store) Load(ctx context.Context) ([]store.Document, error) {
 	if snap.format != s.format {
 		return nil, errdefs.New(errdefs.Unavailable, "%s: the format changed to %q while it was read", s.where, snap.format)
 	}
-	return snap.documents, nil
+	return snap.documents, s.settle(ctx)
+}
+
+// settle waits until all that was read before is as durable as a commit. What somebody wrote and
+// nobody acknowledged must not be taken for done while it can still be lost.
+func (s *Store) settle(ctx context.Context) error {
+	return s.do(ctx, "load", errdefs.Unavailable, func() error {
+		t, err := s.current(ctx)
+		if err != nil || !t.waits.any() {
+			return err
+		}
+		_, err = s.exec(ctx, s.scripts.barrier, s.keys[:1])
+		return err
+	})
 }
 
 // snapshot is what the store holds at one moment.
@@ -145,7 +196,12 @@ type snapshot struct {
 func (s *Store) snapshot(ctx context.Context) (snapshot, error) {
 	var answer []any
 	err := s.do(ctx, "load", errdefs.Unavailable, func() (err error) {
-		answer, err = s.scripts.load.Run(ctx, s.client, s.keys[:3]).Slice()
+		t, err := s.current(ctx)
+		if err != nil {
+			return err
+		}
+		answer, err = s.scripts.load.Run(ctx, t.client, s.keys[:3]).Slice()
+		s.failed(ctx, t, err)
 		return err
 	})
 	if err != nil {
@@ -188,10 +244,24 @@ func textMap(list any) map[string]string {
 
 // Close ends all connections; commits whose answer has not come yet are OutcomeUnknown.
 func (s *Store) Close() error {
-	err := s.client.Close()
+	err := s.disconnect()
 	s.group.senders.Wait()
-	if err != nil && !errors.Is(err, goredis.ErrClosed) {
+	if err = cmp.Or(err, s.disconnect()); err != nil {
 		return errdefs.Wrap(errdefs.Internal, err, "close %s", s.where)
 	}
 	return nil
+}
+
+// disconnect closes the clients there are.
+func (s *Store) disconnect() error {
+	var err error
+	if s.client != nil {
+		err = s.client.Close()
+	} else if master := s.master.Load(); master != nil {
+		err = master.Close()
+	}
+	if errors.Is(err, goredis.ErrClosed) {
+		return nil
+	}
+	return err
 }

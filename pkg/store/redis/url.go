@@ -170,7 +170,7 @@ func (t *Target) credentials(context.Context) (user, password string, err error)
 	}
 	v, err := secret.ReadFile(t.passwordFile)
 	if err != nil {
-		return "", "", dialError{err}
+		return "", "", beforeError{err}
 	}
 	return t.user, v.RevealString(), nil
 }
