@@ -28,6 +28,9 @@ TEST_NEEDS := openssl:openssl redis-server:redis-server gcc:gcc qemu-system-x86_
 # installed: the newest of the cloud kernels, and a shell.
 GUEST := $(CURDIR)/.cache/guest
 
+# fio with the libraries it needs, which those machines run: unpacked, never installed.
+FIO := $(CURDIR)/.cache/fio
+
 # One package of tests may take this long under the race detector before it counts as hung.
 TEST_TIMEOUT ?= 30m
 
@@ -142,7 +145,7 @@ generate-check:
 	done
 
 .PHONY: test-needs
-test-needs: $(GUEST)
+test-needs: $(GUEST) $(FIO)
 	@missing=(); for need in $(TEST_NEEDS); do \
 		command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); \
 	done; \
@@ -159,6 +162,20 @@ $(GUEST):
 	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
 	fetch() { apt-get download -qq -o APT::Sandbox::User=root "$$(kernel)" busybox-static; }; \
 	echo 'fetching for the tests, to be unpacked and not installed: a kernel and busybox'; \
+	rm -rf $@.new && mkdir -p $@.new && cd $@.new && \
+	{ fetch 2>/dev/null || { $$sudo apt-get update -qq && fetch; }; } && \
+	mv $@.new $@
+
+$(FIO):
+	@command -v apt-get >/dev/null || { echo 'the guests of the tests need packages from Debian, and here is no apt-get'; exit 1; }; \
+	depends='apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances'; \
+	libraries() { grep -E '^(lib|zlib)[^:]*$$' | sort -u; }; \
+	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
+	fetch() { \
+		direct=$$($$depends fio | awk '/Depends: / {print $$2}' | libraries) && \
+		apt-get download -qq -o APT::Sandbox::User=root fio $$($$depends --recurse $$direct | libraries); \
+	}; \
+	echo 'fetching for the tests, to be unpacked and not installed: fio and its libraries'; \
 	rm -rf $@.new && mkdir -p $@.new && cd $@.new && \
 	{ fetch 2>/dev/null || { $$sudo apt-get update -qq && fetch; }; } && \
 	mv $@.new $@

@@ -19,7 +19,7 @@ import (
 const packages = ".cache/guest"
 
 // remedy ends messages about what is missing.
-const remedy = "run `make test-needs` (it takes QEMU, a kernel and busybox from Debian)"
+const remedy = "run `make test-needs` (it takes QEMU, a kernel, busybox and fio from Debian)"
 
 // system is what guests are made of, unpacked.
 type system struct {
