@@ -40,6 +40,8 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 	cmd.Flags().StringVar(&settings.vhostDir, "vhost-dir", "/var/tmp", "where to make the sockets of vhost controllers")
 	cmd.Flags().StringVar(&settings.spdkVersion, "spdk-version", "",
 		"play this version of SPDK, from 24.01 on (default the newest known)")
+	cmd.Flags().IntVar(&settings.maxSubsystems, "max-subsystems", 1024,
+		"how many NVMe subsystems there can be, the discovery subsystem among them; SPDK has nvmf_set_max_subsystems for it")
 	cmd.Flags().BoolVar(&settings.crashLikeSPDK, "crash-like-spdk", false,
 		"die where SPDK would: when a bdev is shown whose key was destroyed")
 	cmd.Flags().StringSliceVar(&settings.without, "without-module", nil,
@@ -53,6 +55,7 @@ type serveSettings struct {
 	rpcListen, vhostDir, spdkVersion string
 	crashLikeSPDK                    bool
 	without                          []string
+	maxSubsystems                    int
 	log                              logSettings
 }
 
@@ -75,9 +78,13 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 	if info, err := os.Stat(settings.vhostDir); err != nil || !info.IsDir() {
 		log.Warn("no vhost controller can be made: --vhost-dir is not a directory", "dir", settings.vhostDir)
 	}
+	if settings.maxSubsystems < 1 {
+		return usageError{fmt.Errorf("--max-subsystems is %d: must be 1 or more, the discovery subsystem is one", settings.maxSubsystems)}
+	}
 	server, err := dataplane.New(dataplane.Config{
 		Log: log, Level: level, Version: version(),
 		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK, Without: settings.without,
+		MaxSubsystems: settings.maxSubsystems,
 		Kill: func(sig os.Signal) error {
 			self, err := os.FindProcess(os.Getpid())
 			if err != nil {

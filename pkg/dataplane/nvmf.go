@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,8 @@ const targetName = "nvmf_tgt"
 
 // nvmf is what the methods of the target remember beside the target itself.
 type nvmf struct {
-	target *target.Target
+	target        *target.Target
+	maxSubsystems int
 
 	mu sync.Mutex
 	// subsystems are those of the target by NQN, also while they are deleted; guarded by mu.
@@ -34,12 +36,13 @@ type subsystem struct {
 }
 
 // newNvmf returns a target that has the discovery subsystem and nothing else.
-func newNvmf(log *slog.Logger, writeCacheMayCome bool) (*nvmf, error) {
-	t, err := target.New(target.Config{Log: log, MaxSubsystems: maxSubsystems, WriteCacheMayCome: writeCacheMayCome})
+func newNvmf(log *slog.Logger, most int, writeCacheMayCome bool) (*nvmf, error) {
+	most = cmp.Or(most, maxSubsystems)
+	t, err := target.New(target.Config{Log: log, MaxSubsystems: most, WriteCacheMayCome: writeCacheMayCome})
 	if err != nil {
 		return nil, fmt.Errorf("set up the target: %w", err)
 	}
-	n := &nvmf{target: t, subsystems: make(map[string]*subsystem)}
+	n := &nvmf{target: t, maxSubsystems: most, subsystems: make(map[string]*subsystem)}
 	for _, info := range t.Subsystems() {
 		n.subsystems[info.NQN] = &subsystem{}
 	}

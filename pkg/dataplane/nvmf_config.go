@@ -51,7 +51,8 @@ type listenerConfig struct {
 	SecureChannel bool          `json:"secure_channel"`
 }
 
-// maxSubsystems is how many subsystems there can be, the discovery subsystem among them.
+// maxSubsystems is how many subsystems there can be, the discovery subsystem among them, unless the
+// configuration says otherwise.
 const maxSubsystems = 1024
 
 type maxSubsystemsConfig struct {
@@ -62,7 +63,7 @@ type maxSubsystemsConfig struct {
 // namespaces, listeners.
 func (n *nvmf) config() []configEntry {
 	out := []configEntry{{
-		Method: "nvmf_set_max_subsystems", Params: maxSubsystemsConfig{MaxSubsystems: maxSubsystems},
+		Method: "nvmf_set_max_subsystems", Params: maxSubsystemsConfig{MaxSubsystems: n.maxSubsystems},
 	}}
 	for _, t := range n.transports() {
 		out = append(out, configEntry{Method: "nvmf_create_transport", Params: t})

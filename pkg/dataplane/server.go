@@ -33,6 +33,9 @@ type Config struct {
 	// Without lists modules to leave out, of those that Modules names: their methods are answered as an
 	// SPDK answers that was built without them.
 	Without []string
+	// MaxSubsystems bounds the NVMe subsystems, the discovery subsystem among them, as SPDK's
+	// nvmf_set_max_subsystems does; 0 is SPDK's 1,024.
+	MaxSubsystems int
 	// CrashLikeSPDK kills the process where SPDK would crash: when a bdev is shown whose key was
 	// destroyed. Otherwise such calls are refused.
 	CrashLikeSPDK bool
@@ -93,7 +96,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}
 	manners := mannersOf(version)
-	nvmf, err := newNvmf(cfg.Log, manners.writeCacheMayCome)
+	nvmf, err := newNvmf(cfg.Log, cfg.MaxSubsystems, manners.writeCacheMayCome)
 	if err != nil {
 		return nil, fmt.Errorf("dataplane: %w", err)
 	}

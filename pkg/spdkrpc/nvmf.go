@@ -50,6 +50,24 @@ type onSubsystem struct {
 	NQN string `json:"nqn"`
 }
 
+// GetNvmfMaxSubsystems returns how many subsystems there can be, the discovery subsystem among them
+// (framework_get_config, which tells everything about the target: not to be asked often); 0 if this SPDK
+// does not say.
+func GetNvmfMaxSubsystems(ctx context.Context, c Caller) (int, error) {
+	entries, err := get[[]struct {
+		Method string `json:"method"`
+		Params struct {
+			MaxSubsystems int `json:"max_subsystems"`
+		} `json:"params"`
+	}](ctx, c, "framework_get_config", named{"nvmf"})
+	for _, e := range entries {
+		if e.Method == "nvmf_set_max_subsystems" {
+			return e.Params.MaxSubsystems, err
+		}
+	}
+	return 0, err
+}
+
 // NvmfDeleteSubsystem deletes a subsystem with all that is in it; its hosts are cut off.
 func NvmfDeleteSubsystem(ctx context.Context, c Caller, nqn string) error {
 	return c.Call(ctx, "nvmf_delete_subsystem", onSubsystem{nqn}, nil)

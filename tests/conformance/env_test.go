@@ -42,7 +42,7 @@ type env struct {
 	storagePort, otherPort, webPort, freePort int
 }
 
-func newEnv(t *testing.T) *env {
+func newEnv(t *testing.T, dataPlaneFlags ...string) *env {
 	t.Helper()
 	e := &env{kinds: map[string]*resource.Kind{}, file: filepath.Join(t.TempDir(), "file.img")}
 	for _, p := range []*int{&e.storagePort, &e.otherPort, &e.webPort, &e.freePort} {
@@ -59,7 +59,7 @@ func newEnv(t *testing.T) *env {
 		e.kinds[k.Singular()] = k
 	}
 	e.storageNode(t)
-	e.dataPlane = testkit.DataPlane(t, "--vhost-dir", testkit.SocketDir(t))
+	e.dataPlane = testkit.DataPlane(t, append(dataPlaneFlags, "--vhost-dir", testkit.SocketDir(t))...)
 	e.bridge = testkit.Bridge(t, testkit.BridgeConfig{
 		SPDK: e.dataPlane.Addr(), Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"), WaitFor: "/healthz",
 		Flags: []string{

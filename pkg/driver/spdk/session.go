@@ -24,6 +24,8 @@ type session struct {
 	portals *portals
 	// brought holds the bdevs that came with its remote controllers.
 	brought *brought
+	// room is how many subsystems it can have.
+	room *room
 }
 
 // hello makes the acquaintance of the SPDK at a new connection, before anybody else calls it.
@@ -43,7 +45,7 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 		return fmt.Errorf("ask for version and methods: %w", err)
 	}
 	s := session{
-		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(), brought: newBrought(),
+		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(), brought: newBrought(), room: &room{},
 	}
 	for _, name := range names {
 		s.methods[name] = true

@@ -87,8 +87,7 @@ func (d *Driver) createSubsystem(ctx context.Context, step *driver.Step, s *driv
 			"subsystem %q: not an NQN that SPDK takes: nqn.YYYY-MM.reverse.domain:name, 11 to 223 bytes", s.NQN)
 	case code == spdkrpc.CodeInternal:
 		// Neither taken nor malformed: what remains is that there is no room for one more.
-		return refuse(errdefs.ResourceExhausted, method, err,
-			"subsystem %s: SPDK has no room for another one (1,024 unless nvmf_set_max_subsystems says otherwise): delete some", s.NQN)
+		return d.noRoom(ctx, s.NQN, method, err)
 	}
 	return refuse(errdefs.InvalidArgument, method, err,
 		"subsystem %s: serial number %q, model number %q or controller ids %d to %d are not what SPDK takes",
