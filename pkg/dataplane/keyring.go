@@ -22,18 +22,26 @@ func keyringMethods() []method {
 	}
 }
 
-// keyring knows where keys are. It looks at a file's name and rights only: what is in it nobody here
-// can use, because there is neither TLS nor DH-HMAC-CHAP. It is touched on the turn only.
-type keyring struct{ keys []fileKey }
+// keyring knows where keys are. Their files are read when somebody begins to use them. It is touched on
+// the turn only.
+type keyring struct {
+	keys []*fileKey
+	// removed are keys that were in use when they were removed.
+	removed []*fileKey
+}
 
-// fileKey is a key by its names.
+// fileKey is a key by its names. It is constant.
 type fileKey struct{ name, path string }
 
-// find returns where the key of that name is, or -1. A colon before the name stands for the only
-// keyring there is.
-func (k *keyring) find(name string) int {
+// find returns the key of that name, or nil. A colon before the name stands for the only keyring there
+// is.
+func (k *keyring) find(name string) *fileKey {
 	name = strings.TrimPrefix(name, ":")
-	return slices.IndexFunc(k.keys, func(key fileKey) bool { return strings.TrimPrefix(key.name, ":") == name })
+	i := slices.IndexFunc(k.keys, func(key *fileKey) bool { return strings.TrimPrefix(key.name, ":") == name })
+	if i < 0 {
+		return nil
+	}
+	return k.keys[i]
 }
 
 type addKeyParams struct {
@@ -47,7 +55,7 @@ func addKey(_ context.Context, c *call, p *addKeyParams) {
 	case strings.Index(p.Name, ":") > 0: // another keyring
 		c.failErrno(syscall.EINVAL)
 		return
-	case ring.find(p.Name) >= 0:
+	case ring.find(p.Name) != nil:
 		c.failErrno(syscall.EEXIST)
 		return
 	}
@@ -55,7 +63,7 @@ func addKey(_ context.Context, c *call, p *addKeyParams) {
 		c.failErrno(errno)
 		return
 	}
-	ring.keys = append(ring.keys, fileKey{name: p.Name, path: p.Path})
+	ring.keys = append(ring.keys, &fileKey{name: p.Name, path: p.Path})
 	c.reply(true)
 }
 
@@ -82,33 +90,40 @@ func checkKeyFile(path string) syscall.Errno {
 
 func removeKey(_ context.Context, c *call, p *nameParams) {
 	ring := &c.server.keyring
-	i := ring.find(p.Name)
-	if i < 0 {
+	key := ring.find(p.Name)
+	if key == nil {
 		c.failErrno(syscall.ENOKEY)
 		return
 	}
-	ring.keys = slices.Delete(ring.keys, i, i+1)
+	ring.keys = slices.DeleteFunc(ring.keys, func(k *fileKey) bool { return k == key })
+	ring.removed = append(ring.removed, key)
 	c.reply(true)
 }
 
-// keyResult is a key as SPDK shows it. Nobody can use one here, so the keyring holds the only
-// reference.
+// keyResult is a key as SPDK shows it. The keyring holds a reference until the key is removed, and so
+// does each host and path that uses it.
 type keyResult struct {
 	Name    string `json:"name"`
 	Module  string `json:"module"`
 	Removed bool   `json:"removed"`
 	Probed  bool   `json:"probed"`
 	Refcnt  int    `json:"refcnt"`
-	Path    string `json:"path"`
+	Path    string `json:"path,omitempty"`
 }
 
 // keyModule is the kind of keyring there is.
 const keyModule = "keyring_file"
 
 func listKeys(_ context.Context, c *call) {
-	out := make([]keyResult, 0, len(c.server.keyring.keys))
-	for _, key := range c.server.keyring.keys {
-		out = append(out, keyResult{Name: key.name, Module: keyModule, Refcnt: 1, Path: key.path})
+	ring := &c.server.keyring
+	users := c.server.keyUsers()
+	out := make([]keyResult, 0, len(ring.keys))
+	for _, key := range ring.keys {
+		out = append(out, keyResult{Name: key.name, Module: keyModule, Refcnt: 1 + users[key], Path: key.path})
+	}
+	ring.removed = slices.DeleteFunc(ring.removed, func(key *fileKey) bool { return users[key] == 0 })
+	for _, key := range ring.removed {
+		out = append(out, keyResult{Name: key.name, Module: keyModule, Removed: true, Refcnt: users[key]})
 	}
 	c.reply(out)
 }

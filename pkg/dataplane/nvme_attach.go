@@ -95,18 +95,22 @@ func (p *attachParams) options(usual host.AttachOptions) host.AttachOptions {
 	return o
 }
 
-// attachController answers about keys that do not exist as SPDK does; those that exist cannot be used.
+// attachController answers about keys that do not exist or cannot be used as SPDK does.
 func attachController(ctx context.Context, c *call, p *attachParams) {
 	switch s := c.server; {
-	case p.PSK != nil && s.pskKnown(*p.PSK):
-		c.fail(-int(syscall.EOPNOTSUPP), noTLS)
-		return
 	case s.keyKnown(p.DHCHAPKey), s.keyKnown(p.DHCHAPCtrlrKey):
 		c.fail(-int(syscall.EOPNOTSUPP), noDHCHAP)
 		return
-	case p.PSK != nil, p.DHCHAPKey != nil, p.DHCHAPCtrlrKey != nil:
-		c.later("", func() { c.failErrno(syscall.ENOKEY) })
+	case p.DHCHAPKey != nil, p.DHCHAPCtrlrKey != nil:
+		c.noKey()
 		return
+	}
+	var key *fileKey
+	if p.PSK != nil {
+		if key = c.server.pskOf(*p.PSK); key == nil {
+			c.noKey()
+			return
+		}
 	}
 	if name := p.unsupported(); name != "" {
 		c.fail(-int(syscall.EINVAL), fmt.Sprintf("%s cannot be used: opi-dataplane has no such option", name))
@@ -116,9 +120,13 @@ func attachController(ctx context.Context, c *call, p *attachParams) {
 		usual := c.server.host.AttachDefaults()
 		usual.Mode = c.server.manners.multipath
 		o := p.options(usual)
+		if key != nil {
+			o.Key = key.load
+		}
+		c.server.attached.prune(c.server.host)
 		names, err := c.server.host.Attach(ctx, o)
 		if err == nil || errnoOf(err) == syscall.ERANGE {
-			c.server.attached.note(c.server.host, &o)
+			c.server.attached.note(c.server.host, &o, key)
 		}
 		if err != nil {
 			c.failHost(err)

@@ -12,7 +12,13 @@ import (
 type attached struct {
 	mu sync.Mutex
 	// how is guarded by mu.
-	how map[attachKey]host.AttachOptions
+	how map[attachKey]manner
+}
+
+// manner is with what one path was attached.
+type manner struct {
+	options host.AttachOptions
+	key     *fileKey // nil without TLS
 }
 
 // attachKey tells paths apart.
@@ -21,22 +27,25 @@ type attachKey struct {
 	trid          host.TransportID
 }
 
-func newAttached() *attached { return &attached{how: make(map[attachKey]host.AttachOptions)} }
+func newAttached() *attached { return &attached{how: make(map[attachKey]manner)} }
+
+// prune forgets paths that are there no more, so that one which comes back is not taken for the old one.
+func (a *attached) prune(h *host.Host) { a.note(h, &host.AttachOptions{}, nil) }
 
 // note remembers a path that has just been attached, and forgets those that are there no more.
-func (a *attached) note(h *host.Host, o *host.AttachOptions) {
+func (a *attached) note(h *host.Host, o *host.AttachOptions, key *fileKey) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := make(map[attachKey]host.AttachOptions)
+	now := make(map[attachKey]manner)
 	for _, c := range h.Controllers() {
 		for i := range c.Paths {
 			path := &c.Paths[i]
 			for _, trid := range append([]host.TransportID{path.Trid}, path.Alternates...) {
-				key := attachKey{name: c.Name, hostnqn: path.HostNQN, trid: trid}
-				if how, ok := a.how[key]; ok {
-					now[key] = how
+				at := attachKey{name: c.Name, hostnqn: path.HostNQN, trid: trid}
+				if how, ok := a.how[at]; ok {
+					now[at] = how
 				} else if c.Name == o.Name {
-					now[key] = *o
+					now[at] = manner{options: *o, key: key}
 				}
 			}
 		}
@@ -57,6 +66,7 @@ type nvmeAttachConfig struct {
 	CtrlrLossTimeoutSec     int32            `json:"ctrlr_loss_timeout_sec"`
 	ReconnectDelaySec       uint32           `json:"reconnect_delay_sec"`
 	FastIOFailTimeoutSec    uint32           `json:"fast_io_fail_timeout_sec"`
+	PSK                     string           `json:"psk,omitempty"`
 	Hostnqn                 string           `json:"hostnqn,omitempty"`
 	Hdgst                   bool             `json:"hdgst"`
 	Ddgst                   bool             `json:"ddgst"`
@@ -78,16 +88,34 @@ func (a *attached) config(h *host.Host) []configEntry {
 		for i := range c.Paths {
 			path := &c.Paths[i]
 			for _, trid := range append([]host.TransportID{path.Trid}, path.Alternates...) {
-				o, ok := a.how[attachKey{name: c.Name, hostnqn: path.HostNQN, trid: trid}]
+				how, ok := a.how[attachKey{name: c.Name, hostnqn: path.HostNQN, trid: trid}]
 				if ok {
-					out = append(out, configEntry{
-						Method: "bdev_nvme_attach_controller", Params: newAttachConfig(c.Name, path.HostNQN, trid, &o),
-					})
+					cfg := newAttachConfig(c.Name, path.HostNQN, trid, &how.options)
+					if how.key != nil {
+						cfg.PSK = how.key.param()
+					}
+					out = append(out, configEntry{Method: "bdev_nvme_attach_controller", Params: cfg})
 				}
 			}
 		}
 	}
 	return out
+}
+
+// keyUsers counts the paths of today that use each key.
+func (a *attached) keyUsers(h *host.Host) map[*fileKey]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	users := make(map[*fileKey]int)
+	for _, c := range h.Controllers() {
+		for i := range c.Paths {
+			path := &c.Paths[i]
+			if how := a.how[attachKey{name: c.Name, hostnqn: path.HostNQN, trid: path.Trid}]; how.key != nil {
+				users[how.key]++
+			}
+		}
+	}
+	return users
 }
 
 func newAttachConfig(name, hostnqn string, trid host.TransportID, o *host.AttachOptions) nvmeAttachConfig {

@@ -33,6 +33,45 @@ type nvmf struct {
 type subsystem struct {
 	label    string
 	deleting bool // guarded by nvmf.mu
+	// keys are those of hosts that have one, by NQN; guarded by nvmf.mu.
+	keys map[string]*fileKey
+}
+
+// setKey remembers the key of a host, nil for none.
+func (n *nvmf) setKey(s *subsystem, host string, key *fileKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if key == nil {
+		delete(s.keys, host)
+		return
+	}
+	if s.keys == nil {
+		s.keys = make(map[string]*fileKey)
+	}
+	s.keys[host] = key
+}
+
+// keyOf returns the key of a host, or nil.
+func (n *nvmf) keyOf(nqn, host string) *fileKey {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.subsystems[nqn]; s != nil {
+		return s.keys[host]
+	}
+	return nil
+}
+
+// keyUsers counts the hosts that use each key.
+func (n *nvmf) keyUsers() map[*fileKey]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	users := make(map[*fileKey]int)
+	for _, s := range n.subsystems {
+		for _, key := range s.keys {
+			users[key]++
+		}
+	}
+	return users
 }
 
 // newNvmf returns a target that has the discovery subsystem and nothing else.

@@ -28,6 +28,7 @@ type subsystemConfig struct {
 type hostConfig struct {
 	NQN  string `json:"nqn"`
 	Host string `json:"host"`
+	PSK  string `json:"psk,omitempty"`
 }
 
 type namespaceConfig struct {
@@ -77,7 +78,7 @@ func (n *nvmf) config() []configEntry {
 		info := &infos[i]
 		for _, l := range info.Listeners {
 			listeners = append(listeners, configEntry{Method: "nvmf_subsystem_add_listener", Params: listenerConfig{
-				NQN: info.NQN, ListenAddress: newAddressResult(l.Address),
+				NQN: info.NQN, ListenAddress: newAddressResult(l.Address), SecureChannel: l.Secure,
 			}})
 		}
 		if info.Discovery {
@@ -85,9 +86,11 @@ func (n *nvmf) config() []configEntry {
 		}
 		out = append(out, configEntry{Method: "nvmf_create_subsystem", Params: n.subsystemConfig(info)})
 		for _, host := range info.Hosts {
-			hosts = append(hosts, configEntry{
-				Method: "nvmf_subsystem_add_host", Params: hostConfig{NQN: info.NQN, Host: host},
-			})
+			cfg := hostConfig{NQN: info.NQN, Host: host}
+			if key := n.keyOf(info.NQN, host); key != nil {
+				cfg.PSK = key.param()
+			}
+			hosts = append(hosts, configEntry{Method: "nvmf_subsystem_add_host", Params: cfg})
 		}
 		for j := range info.Namespaces {
 			ns := newNamespaceInfo(&info.Namespaces[j], info.ANAReporting)

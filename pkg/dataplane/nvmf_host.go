@@ -9,6 +9,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/target"
 )
 
 func hostMethods() []method {
@@ -31,9 +32,10 @@ type addHostParams struct {
 // internalError is how SPDK words what goes wrong with hosts.
 const internalError = "Internal error"
 
-// addHost answers about keys that do not exist as SPDK does; those that exist cannot be used.
+// addHost answers about keys that do not exist or cannot be used as SPDK does.
 func addHost(_ context.Context, c *call, p *addHostParams) {
-	if c.subsystem(p.NQN, p.TgtName) == nil {
+	own := c.subsystem(p.NQN, p.TgtName)
+	if own == nil {
 		return
 	}
 	switch s := c.server; {
@@ -44,19 +46,11 @@ func addHost(_ context.Context, c *call, p *addHostParams) {
 		c.fail(refusedParams.code, refusedParams.message)
 		return
 	}
-	if p.PSK != nil {
-		if _, ok := c.server.nvmf.target.Transport(); ok {
-			message := internalError
-			if c.server.pskKnown(*p.PSK) {
-				message = noTLS
-			}
-			c.fail(jsonrpc.CodeInternalError, message)
-			return
-		}
-		// Nobody looks at the key without a transport: SPDK accepts it, and it is lost.
-		c.server.cfg.Log.Warn("psk of a host is lost, because there is no transport yet", "nqn", p.NQN, "host", p.Host)
+	cfg := target.HostConfig{NQN: p.Host}
+	key, err := c.hostKey(p, &cfg)
+	if err == nil {
+		err = c.server.nvmf.target.AddHost(p.NQN, cfg)
 	}
-	err := c.server.nvmf.target.AddHost(p.NQN, p.Host)
 	if errors.Is(err, errdefs.AlreadyExists) && c.server.manners.hostAgain {
 		err = nil
 	}
@@ -65,7 +59,29 @@ func addHost(_ context.Context, c *call, p *addHostParams) {
 		c.fail(jsonrpc.CodeInternalError, internalError)
 		return
 	}
+	if key != nil {
+		c.server.nvmf.setKey(own, p.Host, key)
+	}
 	c.reply(true)
+}
+
+// hostKey finds and reads the key of a host, if it is to have one.
+func (c *call) hostKey(p *addHostParams, cfg *target.HostConfig) (*fileKey, error) {
+	if p.PSK == nil {
+		return nil, nil //nolint:nilnil // not to have a key is no failure
+	}
+	if _, ok := c.server.nvmf.target.Transport(); !ok {
+		// Nobody looks at the key without a transport: SPDK accepts it, and it is lost.
+		c.server.cfg.Log.Warn("psk of a host is lost, because there is no transport yet", "nqn", p.NQN, "host", p.Host)
+		return nil, nil //nolint:nilnil // as above
+	}
+	key := c.server.pskOf(*p.PSK)
+	if key == nil {
+		return nil, errdefs.New(errdefs.NotFound, "there is no key %q", *p.PSK)
+	}
+	psk, err := key.load()
+	cfg.PSK = &psk
+	return key, err
 }
 
 type removeHostParams struct {
@@ -76,7 +92,8 @@ type removeHostParams struct {
 }
 
 func removeHost(ctx context.Context, c *call, p *removeHostParams) {
-	if c.subsystem(p.NQN, p.TgtName) == nil {
+	own := c.subsystem(p.NQN, p.TgtName)
+	if own == nil {
 		return
 	}
 	c.later(onSubsystem(p.NQN), func() {
@@ -92,6 +109,7 @@ func removeHost(ctx context.Context, c *call, p *removeHostParams) {
 			c.fail(jsonrpc.CodeInternalError, internalError)
 			return
 		}
+		c.server.nvmf.setKey(own, p.Host, nil)
 		c.reply(true)
 	})
 }

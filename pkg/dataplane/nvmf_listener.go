@@ -67,8 +67,11 @@ type addListenerParams struct {
 	NumaID        *int32        `rpc:"numa_id"`
 }
 
-// sockImpl is the one kind of sockets there is, by SPDK's name.
-const sockImpl = "posix"
+// The kinds of sockets there are, by SPDK's names: without TLS and with it.
+const (
+	sockImpl       = "posix"
+	sockImplSecure = "ssl"
+)
 
 func addListener(ctx context.Context, c *call, p *addListenerParams) {
 	if c.subsystem(p.NQN, p.TgtName) == nil {
@@ -78,20 +81,20 @@ func addListener(ctx context.Context, c *call, p *addListenerParams) {
 	if err == nil {
 		err = checkPort(address.TRSVCID)
 	}
-	if err == nil && (valueOr(p.SockImpl, sockImpl) != sockImpl || valueOr(p.NumaID, unknownNuma) != unknownNuma) {
-		err = errdefs.New(errdefs.Unimplemented, "sock_impl is posix, and numa_id -1, in opi-dataplane")
+	if err == nil {
+		err = p.checkSocket()
 	}
 	if err != nil {
 		c.failInvalid(err)
 		return
 	}
-	if p.SecureChannel {
-		c.refuseSecure(p.NQN)
+	if info, err := c.server.nvmf.target.Subsystem(p.NQN); err == nil && p.SecureChannel && info.AllowAnyHost {
+		c.fail(jsonrpc.CodeInternalError, "Cannot establish secure channel, when 'allow_any_host' is set")
 		return
 	}
 	c.later(onSubsystem(p.NQN), func() {
 		_, err := c.server.nvmf.target.AddListener(ctx, p.NQN, target.ListenerConfig{
-			Address: address, ANAState: p.ANAState.state(),
+			Address: address, ANAState: p.ANAState.state(), Secure: p.SecureChannel || valueOr(p.SockImpl, sockImpl) == sockImplSecure,
 		})
 		if err != nil {
 			c.failTarget(p.NQN, err)
@@ -110,13 +113,17 @@ func checkPort(port string) error {
 	return nil
 }
 
-// refuseSecure answers a listener that is to speak TLS.
-func (c *call) refuseSecure(nqn string) {
-	if info, err := c.server.nvmf.target.Subsystem(nqn); err == nil && info.AllowAnyHost {
-		c.fail(jsonrpc.CodeInternalError, "Cannot establish secure channel, when 'allow_any_host' is set")
-		return
+// checkSocket refuses kinds of sockets that do not exist, or do not fit secure_channel.
+func (p *addListenerParams) checkSocket() error {
+	kind := valueOr(p.SockImpl, sockImpl)
+	switch {
+	case kind != sockImpl && kind != sockImplSecure, valueOr(p.NumaID, unknownNuma) != unknownNuma:
+		return errdefs.New(errdefs.Unimplemented, "sock_impl is posix or ssl, and numa_id -1, in opi-dataplane")
+	case p.SecureChannel && p.SockImpl != nil && kind != sockImplSecure:
+		return errdefs.InvalidField("sock_impl", "%q does not go with secure_channel", kind)
+	default:
+		return nil
 	}
-	c.fail(refusedParams.code, "secure_channel cannot be used: opi-dataplane has no TLS with pre-shared keys")
 }
 
 type removeListenerParams struct {

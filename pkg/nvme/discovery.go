@@ -20,6 +20,7 @@ const (
 	SubtypeDiscovery        uint8  = 3
 	TREQSecureRequired      uint8  = 1
 	TREQSecureNotRequired   uint8  = 2
+	SECTYPETLS13            uint8  = 2
 	EFLAGSDuplicate         uint16 = 1 << 0
 	EFLAGSPersistentSupport uint16 = 1 << 1
 )
@@ -54,7 +55,7 @@ type DiscoveryEntry struct {
 	PORTID, CNTLID, ASQSZ, EFLAGS uint16
 	// TRSVCID is the port in decimal, SUBNQN the subsystem, TRADDR the address.
 	TRSVCID, SUBNQN, TRADDR string
-	// SECTYPE is 0 for plain TCP (tcp 3.1.1).
+	// SECTYPE is 0 for plain TCP, or SECTYPETLS13 (tcp 3.1.1).
 	SECTYPE uint8
 }
 

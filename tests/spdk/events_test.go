@@ -3,9 +3,12 @@
 package spdk_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"os"
@@ -32,6 +35,11 @@ func prepare(r *replay) {
 			r.Fatal(err)
 		}
 	}
+	key := func(name string, size int) {
+		if err := os.WriteFile(filepath.Join(r.dir, name), psk(name, size), 0o600); err != nil {
+			r.Fatal(err)
+		}
+	}
 	switch r.file {
 	case "02_bdev_aio":
 		file("disk1", 4*mebibyte)
@@ -41,11 +49,19 @@ func prepare(r *replay) {
 			r.Fatal(err)
 		}
 	case "04_nvmf_listener_host":
-		for _, name := range []string{"psk", "pskbad", "dh"} {
+		file("dh", 0)
+		key("psk", 32)
+		key("pskbad", 0)
+	case "06_nvme_auth":
+		for _, name := range []string{"dh", "dhwrong", "dhc"} {
 			file(name, 0)
 		}
+		key("psk", 32)
+		key("pskwrong", 32)
+		key("psk384", 48)
+		key("pskbad", 0)
 	case "05_keyring":
-		for _, name := range []string{"key.ok", "key.ok2", "key.empty", "key.psk", "key.400", "key.640", "key.644"} {
+		for _, name := range []string{"key.ok", "key.ok2", "key.empty", "key.400", "key.640", "key.644"} {
 			file(name, 0)
 			if mode, err := strconv.ParseUint(strings.TrimPrefix(name, "key."), 8, 32); err == nil {
 				if err := os.Chmod(filepath.Join(r.dir, name), os.FileMode(mode)); err != nil {
@@ -53,12 +69,22 @@ func prepare(r *replay) {
 				}
 			}
 		}
+		key("key.psk", 32)
 	case "07_vhost":
 		file("vhost.file", 0)
 	case "11_restart":
 		file("disk", 64*mebibyte)
 		file("psk", 0)
 	}
+}
+
+// psk returns a key of that many bytes in the interchange format, the same for a name every time; one of
+// no bytes is malformed.
+func psk(name string, size int) []byte {
+	raw := bytes.Repeat([]byte(name), size)[:size]
+	sum := crc32.ChecksumIEEE(raw)
+	raw = append(raw, byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24))
+	return fmt.Appendf(nil, "NVMeTLSkey-1:%02d:%s:", max(size/16-1, 1), base64.StdEncoding.EncodeToString(raw))
 }
 
 // event does what happened outside of RPC, or looks whether what was seen then is seen now.

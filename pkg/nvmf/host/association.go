@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/tlspsk"
 )
 
 // Limits of what is asked for, and of what is believed of a controller.
@@ -34,6 +35,7 @@ type settings struct {
 	hostnqn             string
 	hostid              uuid.UUID
 	hdgst, ddgst        bool
+	psk                 *tlspsk.PSK // nil without TLS
 	noFlowControl       bool
 	queues              int
 	keepAlive           time.Duration

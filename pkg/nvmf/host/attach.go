@@ -53,6 +53,9 @@ type AttachOptions struct {
 	MaxBdevs uint32
 	// Multipath is the policy of the controller's bdevs; it must be the same for all paths.
 	Multipath Multipath
+	// Key, if not nil, returns the pre-shared key of TLS, without which nothing is sent. It is called once
+	// nothing else speaks against the attempt, and its error is answered with ENODEV, as SPDK does.
+	Key func() (nvme.PSK, error)
 	// NoSQFlowControl asks for submission queues without flow control.
 	NoSQFlowControl bool
 }
@@ -93,6 +96,9 @@ func (h *Host) Attach(ctx context.Context, o AttachOptions) ([]string, error) {
 	set, err := h.admit(&o)
 	h.mu.Unlock()
 	defer h.tasks.Done()
+	if err == nil {
+		set.psk, err = o.psk()
+	}
 	if err != nil {
 		return nil, err
 	}

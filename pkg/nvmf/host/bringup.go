@@ -45,7 +45,7 @@ func (a *association) open(ctx context.Context, qid uint16, depth int) (*queue, 
 	log := a.set.log.With("qid", qid)
 	q, err := newQueue(log, conn, a.fail)
 	if err == nil {
-		err = q.handshake(ctx, a.set.hdgst, a.set.ddgst, a.set.connectTimeout)
+		err = q.handshake(ctx, a.set.psk, a.set.hdgst, a.set.ddgst, a.set.connectTimeout)
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

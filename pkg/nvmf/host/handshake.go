@@ -9,17 +9,21 @@ import (
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/tlspsk"
 )
 
-// handshake exchanges ICReq and ICResp, which settle the framing of the connection. Nobody else uses
-// the connection yet; ctx ends the wait.
-func (q *queue) handshake(ctx context.Context, headerDigest, dataDigest bool, timeout time.Duration) error {
-	if err := q.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+// handshake begins TLS if there is a key, and exchanges ICReq and ICResp, which settle the framing of the
+// connection. Nobody else uses the connection yet; ctx ends the wait.
+func (q *queue) handshake(ctx context.Context, psk *tlspsk.PSK, headerDigest, dataDigest bool, timeout time.Duration) error {
+	if err := q.socket.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return fmt.Errorf("set a deadline: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = q.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = q.socket.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
+	if err := q.secure(psk); err != nil {
+		return err
+	}
 	req := nvme.ICReq{}
 	if headerDigest {
 		req.DGST |= nvme.DGSTHeader
@@ -62,7 +66,7 @@ func (q *queue) handshake(ctx context.Context, headerDigest, dataDigest bool, ti
 	if !stop() {
 		return fmt.Errorf("connect: %w", context.Cause(ctx))
 	}
-	if err := q.conn.SetDeadline(time.Time{}); err != nil {
+	if err := q.socket.SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("clear the deadline: %w", err)
 	}
 	return nil

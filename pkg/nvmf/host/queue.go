@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/tlspsk"
 )
 
 // queue is one NVMe/TCP connection with its commands in flight. It has a reader and a writer
@@ -20,7 +21,9 @@ type queue struct {
 	log *slog.Logger
 	// onDead hears once why the queue ended, before its commands fail.
 	onDead func(error)
-	conn   *net.TCPConn
+	socket *net.TCPConn
+	conn   net.Conn     // the socket, or TLS over it; constant once the connection is initialized
+	tls    *tlspsk.Conn // nil without TLS
 	raw    syscall.RawConn
 	// attempt belongs to whoever sends: who has set writing, or holds mu while it is not set.
 	attempt *attempt
@@ -92,7 +95,7 @@ func newQueue(log *slog.Logger, conn *net.TCPConn, onDead func(error)) (*queue, 
 		return nil, fmt.Errorf("access the socket: %w", err)
 	}
 	q := &queue{
-		log: log, onDead: onDead, conn: conn, raw: raw, attempt: newAttempt(),
+		log: log, onDead: onDead, socket: conn, conn: conn, raw: raw, attempt: newAttempt(),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		writerDone: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -125,8 +128,8 @@ func (q *queue) fail(err error) {
 	close(q.stop)
 	// What the kernel has not sent yet must not arrive later: a write that has been done again on
 	// another path meanwhile would be done once more, over a newer one.
-	_ = q.conn.SetLinger(0)
-	_ = q.conn.Close()
+	_ = q.socket.SetLinger(0)
+	_ = q.socket.Close()
 	var pdu *nvme.PDUError
 	switch {
 	case errors.As(err, &pdu):

@@ -105,6 +105,10 @@ func (q *queue) terminate(fault *nvme.PDUError) {
 		return
 	}
 	term := nvme.TermReq{FES: fault.FES, FEI: fault.FEI}
+	if q.tls != nil {
+		q.terminateTLS(&term)
+		return
+	}
 	_, _ = q.writeSome(term.Encode(true)) // the connection ends anyway
 }
 

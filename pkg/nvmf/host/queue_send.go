@@ -106,10 +106,11 @@ func (q *queue) kick() {
 }
 
 // sendNow sends the outbox without waiting, as far as the socket takes it; the writer does the rest.
-// The caller holds mu, which is released meanwhile.
+// The caller holds mu, which is released meanwhile. With TLS the writer does it all: records cannot be
+// sent in part.
 func (q *queue) sendNow() {
 	q.writing = true
-	for len(q.box.pieces) == 1 && q.box.pieces[0].data == nil {
+	for q.tls == nil && len(q.box.pieces) == 1 && q.box.pieces[0].data == nil {
 		batch := q.swap()
 		q.mu.Unlock()
 		n, err := q.writeSome(batch.small)
@@ -222,8 +223,13 @@ func (q *queue) writeLoop() {
 					iov = append(iov, p.data)
 				}
 			}
-			rest = iov
-			_, err := rest.WriteTo(q.conn)
+			var err error
+			if q.tls != nil {
+				_, err = q.tls.WriteBuffers(iov)
+			} else {
+				rest = iov
+				_, err = rest.WriteTo(q.socket)
+			}
 			clear(iov)
 			q.mu.Lock()
 			if err != nil {

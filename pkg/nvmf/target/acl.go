@@ -10,9 +10,18 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
 )
 
+// HostConfig describes a host that may connect.
+type HostConfig struct {
+	// NQN is the host's name.
+	NQN string
+	// PSK is with what the host may connect through listeners with TLS; nil for not at all.
+	PSK *nvme.PSK
+}
+
 // AddHost lets a host connect to the subsystem. A host that is listed is AlreadyExists, a malformed
-// name InvalidArgument.
-func (t *Target) AddHost(nqn, host string) error {
+// name, and names too long for TLS, InvalidArgument.
+func (t *Target) AddHost(nqn string, cfg HostConfig) error {
+	host := cfg.NQN
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s, err := t.find(nqn)
@@ -24,6 +33,13 @@ func (t *Target) AddHost(nqn, host string) error {
 	}
 	if slices.Contains(s.hosts, host) {
 		return errdefs.New(errdefs.AlreadyExists, "host %q is listed in subsystem %q already", host, nqn)
+	}
+	if cfg.PSK != nil {
+		k, err := newHostKey(*cfg.PSK, nqn, host)
+		if err != nil {
+			return err
+		}
+		t.keys[k.psk.Identity], s.keys[host] = k, k
 	}
 	s.hosts = slices.Insert(s.hosts, 0, host)
 	t.discoveryChanged()
@@ -46,6 +62,7 @@ func (t *Target) RemoveHost(ctx context.Context, nqn, host string) error {
 		return errdefs.Wrap(errdefs.NotFound, ErrNoHost, "host %q of subsystem %q", host, nqn)
 	}
 	s.hosts = slices.Delete(s.hosts, i, i+1)
+	t.dropKey(s, host)
 	gone := map[*controller]bool{}
 	for _, c := range s.controllers {
 		if c.hostNQN == host {

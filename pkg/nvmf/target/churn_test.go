@@ -65,7 +65,7 @@ func TestChurn(t *testing.T) {
 		tolerated(err)
 	})
 	again(func(int) {
-		tolerated(tgt.AddHost(subNQN, hostNQN))
+		tolerated(tgt.AddHost(subNQN, target.HostConfig{NQN: hostNQN}))
 		tolerated(tgt.RemoveHost(t.Context(), subNQN, hostNQN))
 		_, err := tgt.Controllers(subNQN)
 		tolerated(err)

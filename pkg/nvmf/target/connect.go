@@ -73,6 +73,9 @@ func (q *queue) admit(e nvme.SQE, data []byte) (*controller, *refusal) {
 	if len(d.HOSTNQN) > nvme.NQNMax {
 		return nil, badData(nvme.ConnectDataHOSTNQNOffset, "the host's name is too long")
 	}
+	if no := q.checkKey(&d); no != nil {
+		return nil, no
+	}
 	l := s.listener(q.portal.key)
 	if !s.allows(d.HOSTNQN) || (l == nil && !s.discovery) {
 		return nil, &refusal{nvme.StatusConnectInvalidHost | nvme.DNR, 0, "subsystem " + d.SUBNQN + " does not allow host " + d.HOSTNQN + " at this address"}

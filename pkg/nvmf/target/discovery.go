@@ -52,6 +52,9 @@ func (l *listener) entry(s *subsystem, depth uint16) nvme.DiscoveryEntry {
 		PORTID: l.id, CNTLID: nvme.CNTLIDDynamic, ASQSZ: depth,
 		TRSVCID: l.address.TRSVCID, SUBNQN: s.cfg.NQN, TRADDR: l.address.TRADDR,
 	}
+	if l.portal.secure {
+		e.TREQ, e.SECTYPE = nvme.TREQSecureRequired, nvme.SECTYPETLS13
+	}
 	if s.discovery {
 		e.SUBTYPE = nvme.SubtypeDiscovery
 		e.EFLAGS = nvme.EFLAGSDuplicate | nvme.EFLAGSPersistentSupport

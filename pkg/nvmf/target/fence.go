@@ -95,7 +95,7 @@ func (c *controller) abandoned() []*queue {
 	whole := false
 	for _, q := range c.queueList() {
 		var p probe
-		p.init(q.conn)
+		p.init(q.socket)
 		if q.failed() || p.hungUp() {
 			q.fail(closedByHost)
 			going = append(going, q)

@@ -30,6 +30,8 @@ type ListenerInfo struct {
 	Address Address
 	// ANAStates holds the state of each group by anagrpid-1; nil without ANA reporting.
 	ANAStates []nvme.ANAState
+	// Secure is as it was given.
+	Secure bool
 }
 
 // ControllerInfo is a connected controller.
@@ -77,7 +79,7 @@ func (t *Target) Subsystem(nqn string) (SubsystemInfo, error) {
 func (s *subsystem) info() SubsystemInfo {
 	i := SubsystemInfo{SubsystemConfig: s.cfg, Discovery: s.discovery, Hosts: slices.Clone(s.hosts)}
 	for _, l := range s.listeners {
-		i.Listeners = append(i.Listeners, ListenerInfo{Address: l.address, ANAStates: slices.Clone(*l.ana.Load())})
+		i.Listeners = append(i.Listeners, ListenerInfo{Address: l.address, Secure: l.secure, ANAStates: slices.Clone(*l.ana.Load())})
 	}
 	for _, id := range s.nsids() {
 		i.Namespaces = append(i.Namespaces, s.namespaces[id].cfg)

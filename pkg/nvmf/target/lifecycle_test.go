@@ -32,7 +32,7 @@ func TestSubsystemErrors(t *testing.T) {
 		return err
 	}
 	must(t, add(subNQN, target.NamespaceConfig{Device: newRAM(512, 1)}))
-	must(t, tgt.AddHost(subNQN, hostNQN))
+	must(t, tgt.AddHost(subNQN, target.HostConfig{NQN: hostNQN}))
 	for _, c := range []struct {
 		what string
 		err  error
@@ -55,8 +55,8 @@ func TestSubsystemErrors(t *testing.T) {
 		{"namespace of discovery", add(nvme.DiscoveryNQN, target.NamespaceConfig{Device: newRAM(512, 1)}), errdefs.FailedPrecondition},
 		{"namespace of nothing", add(subNQN+"x", target.NamespaceConfig{Device: newRAM(512, 1)}), target.ErrNoSubsystem},
 		{"removal of nothing", tgt.RemoveNamespace(ctx, subNQN, 2), target.ErrNoNamespace},
-		{"host again", tgt.AddHost(subNQN, hostNQN), errdefs.AlreadyExists},
-		{"bad host", tgt.AddHost(subNQN, "x"), nvme.ErrNQN},
+		{"host again", tgt.AddHost(subNQN, target.HostConfig{NQN: hostNQN}), errdefs.AlreadyExists},
+		{"bad host", tgt.AddHost(subNQN, target.HostConfig{NQN: "x"}), nvme.ErrNQN},
 		{"unknown host", tgt.RemoveHost(ctx, subNQN, otherNQN), target.ErrNoHost},
 		{"family", hear(subNQN, target.Address{ADRFAM: "IPv6", TRADDR: "127.0.0.1", TRSVCID: "0"}), errdefs.InvalidArgument},
 		{"family name", hear(subNQN, target.Address{ADRFAM: "ib", TRADDR: "127.0.0.1", TRSVCID: "0"}), errdefs.InvalidArgument},
@@ -88,7 +88,7 @@ func TestSubsystemErrors(t *testing.T) {
 	}
 	must(t, bare.Close())
 	must(t, bare.Close())
-	if err := bare.AddHost(nvme.DiscoveryNQN, hostNQN); !errors.Is(err, target.ErrClosed) {
+	if err := bare.AddHost(nvme.DiscoveryNQN, target.HostConfig{NQN: hostNQN}); !errors.Is(err, target.ErrClosed) {
 		t.Errorf("closed target: %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func TestNamelessHost(t *testing.T) {
 	closed := newTarget(t, target.TransportOptions{})
 	at = export(t, closed, newRAM(512, 8))
 	must(t, closed.SetAllowAnyHost(subNQN, false))
-	must(t, closed.AddHost(subNQN, hostNQN))
+	must(t, closed.AddHost(subNQN, target.HostConfig{NQN: hostNQN}))
 	c = dial(t, at, options{})
 	c.opts.host = ""
 	if got := c.connect(0, nvme.CNTLIDDynamic); got.status.Code() != nvme.StatusConnectInvalidHost {
@@ -120,8 +120,8 @@ func TestAccess(t *testing.T) {
 	if got := refused(options{}, 0, nvme.CNTLIDDynamic); got.status.Code() != nvme.StatusConnectInvalidHost {
 		t.Errorf("host that is not listed: %v", got.status)
 	}
-	must(t, tgt.AddHost(subNQN, hostNQN))
-	must(t, tgt.AddHost(subNQN, otherNQN))
+	must(t, tgt.AddHost(subNQN, target.HostConfig{NQN: hostNQN}))
+	must(t, tgt.AddHost(subNQN, target.HostConfig{NQN: otherNQN}))
 	c := admin(t, at, options{})
 	q := ioQueue(t, at, c, options{}, 1)
 	o := admin(t, at, options{host: otherNQN})
@@ -326,7 +326,7 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("entries = %+v, want %+v", entries, want)
 	}
 	cid := c.watch()
-	must(t, tgt.AddHost(hidden, hostNQN))
+	must(t, tgt.AddHost(hidden, target.HostConfig{NQN: hostNQN}))
 	if e := c.event(cid); e != nvme.EventDiscoveryChanged {
 		t.Errorf("event = %#x", uint32(e))
 	}

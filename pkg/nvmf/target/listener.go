@@ -17,6 +17,9 @@ type ListenerConfig struct {
 	Address Address
 	// ANAState is the access that namespaces have through this listener. Default optimized.
 	ANAState nvme.ANAState
+	// Secure has connections begin with TLS, with the keys of hosts. Where others listen at the same
+	// address the first one has decided: without TLS there it is refused.
+	Secure bool
 }
 
 // MaxListeners is how many listeners a subsystem has at most, as in SPDK
@@ -27,6 +30,7 @@ const MaxListeners = 16
 type listener struct {
 	address Address // as it was given, with the real port
 	portal  *portal
+	secure  bool // as it was given
 	id      uint16
 	// ana holds the state of each group by anagrpid-1; queues read it, so it is replaced as a whole.
 	ana atomic.Pointer[[]nvme.ANAState]
@@ -61,12 +65,12 @@ func (t *Target) AddListener(ctx context.Context, nqn string, cfg ListenerConfig
 	if len(s.listeners) >= MaxListeners {
 		return Address{}, errdefs.New(errdefs.ResourceExhausted, "subsystem %q has %d listeners, and can have no more", nqn, MaxListeners)
 	}
-	p, err := t.acquirePortal(ctx, at)
+	p, err := t.acquirePortal(ctx, at, cfg.Secure)
 	if err != nil {
 		return Address{}, err
 	}
 	cfg.Address.TRSVCID = addressOf(p.at).TRSVCID
-	l := &listener{address: cfg.Address, portal: p, id: t.nextPortID}
+	l := &listener{address: cfg.Address, portal: p, secure: cfg.Secure, id: t.nextPortID}
 	t.nextPortID++
 	l.ana.Store(s.anaStates(cfg.ANAState))
 	s.listeners = slices.Insert(s.listeners, 0, l)

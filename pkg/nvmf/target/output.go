@@ -65,7 +65,9 @@ func (q *queue) flush() {
 	}
 	o.writev = o.pieces
 	var err error
-	if len(o.pieces) == 1 {
+	if q.tls != nil {
+		_, err = q.tls.WriteBuffers(o.pieces)
+	} else if len(o.pieces) == 1 {
 		_, err = q.conn.Write(o.pieces[0])
 	} else {
 		_, err = o.writev.WriteTo(q.conn)

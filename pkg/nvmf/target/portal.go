@@ -25,14 +25,18 @@ type portal struct {
 	key        portalKey
 	references int
 	socket     *net.TCPListener
+	secure     bool // its connections begin with TLS
 	once       sync.Once
 	done       chan struct{} // closed when the accepting goroutine has ended
 }
 
-// acquirePortal returns the socket at an address, bound if it is the first use. t.mu is held: binding
-// is quick, and two first uses at once must not both bind.
-func (t *Target) acquirePortal(ctx context.Context, at netip.AddrPort) (*portal, error) {
+// acquirePortal returns the socket at an address, bound if it is the first use, which decides whether
+// it has TLS. t.mu is held: binding is quick, and two first uses at once must not both bind.
+func (t *Target) acquirePortal(ctx context.Context, at netip.AddrPort, secure bool) (*portal, error) {
 	if p := t.portals[portalKey(at)]; p != nil {
+		if secure && !p.secure {
+			return nil, errdefs.New(errdefs.FailedPrecondition, "listen on %s with TLS: others listen there without", at)
+		}
 		p.references++
 		return p, nil
 	}
@@ -52,7 +56,7 @@ func (t *Target) acquirePortal(ctx context.Context, at netip.AddrPort) (*portal,
 	if bound, ok := socket.Addr().(*net.TCPAddr); ok {
 		at = netip.AddrPortFrom(at.Addr(), bound.AddrPort().Port())
 	}
-	p := &portal{at: at, key: portalKey(at), references: 1, socket: socket, done: make(chan struct{})}
+	p := &portal{at: at, key: portalKey(at), references: 1, socket: socket, secure: secure, done: make(chan struct{})}
 	t.portals[p.key] = p
 	t.connections.Go(func() { t.accept(p) })
 	return p, nil

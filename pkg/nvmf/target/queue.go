@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/nvme"
+	"github.com/opi-bridge/opi-bridge/pkg/nvmf/tlspsk"
 )
 
 const (
@@ -28,6 +29,12 @@ const (
 	lastWords = time.Second
 )
 
+// stream is a connection, and can be closed in one direction.
+type stream interface {
+	net.Conn
+	CloseWrite() error
+}
+
 // queue is one connection: an admin queue or an I/O queue.
 //
 // The life of a command: run reads a piece of the stream; parse takes PDUs out of it; a command that
@@ -38,7 +45,9 @@ const (
 type queue struct {
 	target *Target
 	portal *portal
-	conn   *net.TCPConn
+	socket *net.TCPConn
+	conn   stream       // the socket, or TLS over it
+	tls    *tlspsk.Conn // nil without TLS
 	peer   netip.AddrPort
 	opts   TransportOptions
 	reason atomic.Pointer[string]
@@ -88,7 +97,7 @@ func (t *Target) serve(conn *net.TCPConn, p *portal) {
 		return
 	}
 	q := &queue{
-		target: t, portal: p, conn: conn, opts: *t.transport,
+		target: t, portal: p, socket: conn, conn: conn, opts: *t.transport,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		buf: make([]byte, max(firstRead, nextPage(int(t.transport.InCapsuleDataSizeBytes)+3*nvme.PDUHeaderMax))),
 	}
@@ -114,7 +123,7 @@ var errFailed = errors.New("the queue has been failed")
 // one, and may write the same blocks anew. A command of the old connection must not come after that.
 func (q *queue) fail(reason string) {
 	q.reason.CompareAndSwap(nil, &reason)
-	_ = q.conn.SetDeadline(time.Unix(1, 0)) // wakes whoever waits for the peer
+	_ = q.socket.SetDeadline(time.Unix(1, 0)) // wakes whoever waits for the peer
 }
 
 // failed says whether fail has been called.
@@ -127,8 +136,8 @@ func (q *queue) run() {
 	late.Go(func() { q.answerLate(stop) })
 
 	q.mu.Lock()
+	err := q.secure()
 	q.wait(time.Now().Add(connectWithin))
-	var err error
 	for err == nil {
 		if err = q.parse(); err == nil {
 			err = q.fill()
@@ -144,7 +153,7 @@ func (q *queue) run() {
 
 // wait sets how long the peer may be silent; zero is for ever. It does not undo fail.
 func (q *queue) wait(until time.Time) {
-	_ = q.conn.SetReadDeadline(until)
+	_ = q.socket.SetReadDeadline(until)
 	if q.failed() {
 		q.fail("")
 	}
@@ -218,7 +227,7 @@ func (q *queue) explain(err error) {
 		q.fail(err.Error())
 	}
 	level := slog.LevelDebug
-	if pe != nil {
+	if pe != nil || isTLS(err) {
 		level = slog.LevelWarn
 	}
 	attrs := []any{"peer", q.peer.String(), "qid", q.qid, "reason", *q.reason.Load()}

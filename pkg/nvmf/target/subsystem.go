@@ -86,8 +86,9 @@ type subsystem struct {
 	cfg          SubsystemConfig // immutable but for AllowAnyHost
 	discovery    bool            // immutable
 	deleting     bool
-	hosts        []string    // newest first
-	listeners    []*listener // newest first
+	hosts        []string            // newest first
+	keys         map[string]*hostKey // by host; not all have one
+	listeners    []*listener         // newest first
 	namespaces   map[uint32]*namespace
 	nextCNTLID   uint16
 	controllers  map[uint16]*controller
@@ -103,6 +104,7 @@ func newSubsystem(cfg SubsystemConfig) *subsystem {
 	s := &subsystem{
 		cfg:          cfg,
 		discovery:    cfg.NQN == nvme.DiscoveryNQN,
+		keys:         map[string]*hostKey{},
 		namespaces:   map[uint32]*namespace{},
 		nextCNTLID:   cfg.MinCNTLID,
 		controllers:  map[uint16]*controller{},
@@ -174,6 +176,9 @@ func (t *Target) deleteSubsystem(ctx context.Context, nqn string) error {
 		}
 	}
 	s.listeners = nil
+	for host := range s.keys {
+		t.dropKey(s, host)
+	}
 	s.disconnect("subsystem deleted", func(*controller) bool { return true })
 	t.discoveryChanged()
 	t.connections.Go(func() { t.finishDeletion(s, spaces, portals) }) //nolint:contextcheck // it outlives the caller by design

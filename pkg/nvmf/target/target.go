@@ -44,7 +44,8 @@ type Target struct {
 	transport  *TransportOptions
 	subsystems map[string]*subsystem
 	portals    map[portalKey]*portal
-	referrals  []Referral // newest first
+	keys       map[string]*hostKey // of TLS, by identity
+	referrals  []Referral          // newest first
 	genctr     uint64
 	nextPortID uint16
 	// unassociated are connections before Connect.
@@ -76,6 +77,7 @@ func New(cfg Config) (*Target, error) {
 		cacheMayCome:  cfg.WriteCacheMayCome,
 		subsystems:    map[string]*subsystem{},
 		portals:       map[portalKey]*portal{},
+		keys:          map[string]*hostKey{},
 		unassociated:  map[*queue]struct{}{},
 	}
 	d := SubsystemConfig{NQN: nvme.DiscoveryNQN, AllowAnyHost: true}
