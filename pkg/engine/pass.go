@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -193,6 +194,12 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) (done bool) {
 	steps := make([][]driver.Step, len(jobs))
 	results := make([][]error, len(jobs))
 	for i, owner := range p.owner {
+		if errors.Is(errs[i], driver.ErrSkipped) {
+			if cause := p.cause(i, errs); p.owner[cause] != owner {
+				errs[i] = errdefs.Wrap(errdefs.Unavailable, fmt.Errorf("%w: %w", driver.ErrSkipped, errs[cause]),
+					"waits for %s", jobs[p.owner[cause]].en.rec.Name)
+			}
+		}
 		steps[owner] = append(steps[owner], p.steps[i])
 		results[owner] = append(results[owner], errs[i])
 	}

@@ -11,6 +11,16 @@ type planned struct {
 	owner []int
 }
 
+// cause returns the step whose failure has kept a step from being tried.
+func (p *planned) cause(i int, errs []error) int {
+	for _, before := range p.steps[i].After {
+		if errs[before] != nil {
+			return p.cause(before, errs)
+		}
+	}
+	return i
+}
+
 // plan orders the changes of several resources into one batch. What an object needs is made before
 // it, and an entrance after everything that hosts are to find behind it, but not after what was tried
 // before and failed (tried; nil for none): that may fail for ever. What needs an object is

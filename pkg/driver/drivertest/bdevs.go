@@ -145,6 +145,9 @@ func testBdevUpdates(t *testing.T, s Suite) {
 	if got, ok := b.observe()[a.Key()].(*driver.Bdev); !ok || got.Blocks != 4096 {
 		t.Errorf("aio bdev after its file has grown: %+v", got)
 	}
+	other := *a
+	other.Blocks = 4095
+	b.refused(errdefs.FailedPrecondition, step(&other), a.Filename)
 	if err := os.Truncate(a.Filename, 1<<20); err != nil {
 		t.Fatal(err)
 	}

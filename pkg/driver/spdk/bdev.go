@@ -141,7 +141,15 @@ func (d *Driver) updateBdev(ctx context.Context, step *driver.Step, b *driver.Bd
 			return refuse(errdefs.FailedPrecondition, "bdev_aio_rescan", err,
 				"bdev %s: file %s has become smaller: make it as large as before", b.Name, from.Filename)
 		}
-		return d.missing(ctx, "bdev_aio_rescan", b.Name, err)
+		if err = d.missing(ctx, "bdev_aio_rescan", b.Name, err); err != nil || b.Blocks == 0 {
+			return err
+		}
+		there, err := d.findBdev(ctx, b.Name)
+		if err == nil && there != nil && there.Blocks != b.Blocks {
+			return errdefs.New(errdefs.FailedPrecondition, "bdev %s: file %s has %d blocks of %d bytes, not %d: make it that large, or ask for what it has",
+				b.Name, b.Filename, there.Blocks, there.BlockSizeBytes, b.Blocks)
+		}
+		return err
 	case driver.BdevNull:
 		if len(differences) == 0 {
 			return nil
