@@ -82,7 +82,7 @@ test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage 
 
 # A program of its own, so that its last line is the count of crash points.
 .PHONY: test-crash
-test-crash: test-needs ## Kill, cut and restart at every message; CRASH="-crash.full" for the longer variant
+test-crash: test-needs ## Kill, cut and restart at every message; CRASH="-crash.full" for all points, CRASH="-crash.seed=N" for those of a run
 	@mkdir -p $(BIN)
 	$(GO) test -c -o $(BIN)/crash.test ./tests/crash
 	@cd tests/crash && $(BIN)/crash.test -test.timeout $(TEST_TIMEOUT) $(CRASH)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,58 @@ func TestReplacedBridgeEnds(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// vanishing is a store that one process can be cut off from, as if that process were dead.
+type vanishing struct {
+	store.LeasedStore
+	gone atomic.Bool
+}
+
+func (v *vanishing) Renew(ctx context.Context, held store.Lease) error {
+	if v.gone.Load() {
+		return errdefs.New(errdefs.Unavailable, "the process is dead")
+	}
+	return v.LeasedStore.Renew(ctx, held)
+}
+
+func (v *vanishing) Release(ctx context.Context, held store.Lease) error {
+	if v.gone.Load() {
+		return nil
+	}
+	return v.LeasedStore.Release(ctx, held)
+}
+
+// A standby has the lease within 4 s of the death of the one that had it, whenever that is: 5 s are
+// promised until it serves.
+func TestStandbyIsSoonEnough(t *testing.T) {
+	t.Parallel()
+	const bound, looks = 4 * time.Second, 10 * time.Millisecond
+	for alive := 10 * time.Second; alive < 10*time.Second+renewEvery; alive += 70 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			shared := boltStore(t)
+			cut := &vanishing{LeasedStore: shared}
+			_, endFirst := running(t, cut, "card-a")
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the bubble's clock
+			second, endSecond := running(t, shared, "card-b")
+			time.Sleep(alive) //nolint:forbidigo // the bubble's clock
+			cut.gone.Store(true)
+			died := time.Now()
+			for {
+				if _, reason := second.state(); reason == nil {
+					break
+				}
+				if time.Since(died) > bound {
+					t.Fatalf("dead after %v: nobody has the lease %v later", alive, bound)
+				}
+				time.Sleep(looks) //nolint:forbidigo // the bubble's clock
+			}
+			_ = endFirst() // it has lost the lease, or not noticed yet
+			if err := endSecond(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A caller that gives up while it is not known yet who has the lease is let go.

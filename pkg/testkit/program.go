@@ -18,19 +18,26 @@ import (
 	"testing"
 )
 
-// Program builds ./cmd/<name> of this module, with the race detector if the tests have it, and
-// returns the path of the binary. A test binary builds each program once, however many tests ask;
+// Program builds ./cmd/<name> of this module, with the race detector if the tests have it and tb is
+// not [WithoutRace], and returns the path of the binary. A test binary builds each program once, however many tests ask;
 // those of one checkout share what they build.
 func Program(tb testing.TB, name string) string {
 	tb.Helper()
-	path, err := build(name)
+	_, plain := tb.(withoutRace)
+	path, err := build(name, raceEnabled && !plain)
 	if err != nil {
 		tb.Fatalf("build ./cmd/%s: %v", name, err)
 	}
 	return path
 }
 
-func build(name string) (string, error) {
+// WithoutRace returns tb for tests that start programs hundreds of times: those programs are built
+// without the race detector, with which they start and run several times slower.
+func WithoutRace(tb testing.TB) testing.TB { return withoutRace{tb} }
+
+type withoutRace struct{ testing.TB }
+
+func build(name string, race bool) (string, error) {
 	// No test's context: what is built serves other tests too.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*patience)
 	defer cancel()
@@ -38,7 +45,7 @@ func build(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := cacheDir(root)
+	dir, err := cacheDir(root, race)
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +65,7 @@ func build(name string) (string, error) {
 	}
 	output := path + ".out" // go build finds here what it made last
 	args := []string{"build", "-o", output}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/"+name)...)
@@ -118,14 +125,14 @@ func moduleRoot(ctx context.Context) (string, error) {
 }
 
 // cacheDir is a directory for the programs of one checkout, apart for the race detector.
-func cacheDir(root string) (string, error) {
+func cacheDir(root string, race bool) (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil { // no home directory
 		base = filepath.Join(os.TempDir(), "cache-"+strconv.Itoa(os.Getuid()))
 	}
 	sum := sha256.Sum256([]byte(root))
 	kind := "plain"
-	if raceEnabled {
+	if race {
 		kind = "race"
 	}
 	dir := filepath.Join(base, "opi-bridge-testkit", hex.EncodeToString(sum[:6])+"-"+kind)

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -169,24 +171,26 @@ func attached(want map[driver.Key]driver.Object, controller string) bool {
 	return false
 }
 
-// settleTime is how long everything may take to agree again after a fault.
-const settleTime = 20 * time.Second
+// settleTime bounds how long the test waits until everything agrees again after a fault. It is no
+// measure of the bridge: what is, is printed at the end as the slowest agreement.
+const settleTime = time.Minute
 
 // settled waits until store, data plane and API agree; it returns the last difference otherwise.
 func (r *rig) settled() error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), settleTime)
 	defer cancel()
-	tick := time.NewTicker(3 * time.Millisecond)
-	defer tick.Stop()
+	wait := time.NewTimer(0)
+	defer wait.Stop()
 	var last error
-	for {
-		asking, done := context.WithTimeout(ctx, 2*time.Second)
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 30*time.Millisecond) {
+		wait.Reset(pause)
+		asking, done := context.WithTimeout(ctx, callTime)
 		p, err := r.look(asking)
 		if err == nil {
 			err = p.agrees()
 		}
 		if err == nil {
-			err = r.serves(asking, p)
+			err = errors.Join(r.serves(asking, p), r.keyFiles(p))
 		}
 		done()
 		switch {
@@ -198,7 +202,7 @@ func (r *rig) settled() error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("no agreement within %v: %w", settleTime, last)
-		case <-tick.C:
+		case <-wait.C:
 		}
 	}
 }
@@ -206,6 +210,9 @@ func (r *rig) settled() error {
 // serves checks that the bridge takes mutations, and answers reads with what the store holds.
 func (r *rig) serves(ctx context.Context, p *picture) error {
 	if err := r.client.remove(ctx, r.kinds["nullVolume"], "nullVolumes/nothing"); err != nil {
+		return err
+	}
+	if err := r.client.content(ctx); err != nil {
 		return err
 	}
 	for _, name := range r.known {
@@ -221,6 +228,24 @@ func (r *rig) serves(ctx context.Context, p *picture) error {
 		if differ := resource.Changed(lasting(rec.Kind.Live(rec, p)), got); len(differ) > 0 {
 			return fmt.Errorf("%s is stored and served otherwise: %v", name, differ)
 		}
+	}
+	return nil
+}
+
+// keyFiles checks that there is a file for each pre-shared key in the data plane, and no other.
+func (r *rig) keyFiles(p *picture) error {
+	files, err := os.ReadDir(filepath.Join(filepath.Dir(r.keyFile), "keys"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	keys := 0
+	for key := range p.have {
+		if key.Type == driver.TypeTLSKey {
+			keys++
+		}
+	}
+	if len(files) != keys {
+		return fmt.Errorf("%d pre-shared keys, and files %v", keys, files)
 	}
 	return nil
 }

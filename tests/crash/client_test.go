@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
+	bridgepb "github.com/opi-bridge/opi-bridge/proto/opi_bridge/v1"
 )
 
 // client calls the methods of any kind, by their names in the API's descriptors.
@@ -97,6 +98,23 @@ func (c client) update(ctx context.Context, k *resource.Kind, name resource.Name
 
 func (c client) remove(ctx context.Context, k *resource.Kind, name resource.Name) error {
 	_, err := c.invoke(ctx, k, "Delete", map[string]any{"name": string(name), "allow_missing": true})
+	return err
+}
+
+// content returns an error unless the bridge says that every resource is as it should be.
+func (c client) content(ctx context.Context) error {
+	list, err := bridgepb.NewBridgeServiceClient(c.conn).ListResourceStatus(ctx, &bridgepb.ListResourceStatusRequest{NotReadyOnly: true})
+	if err != nil {
+		return err
+	}
+	for _, s := range list.GetResources() {
+		return fmt.Errorf("%s is %s: %s", s.GetName(), s.GetState(), s.GetError())
+	}
+	return nil
+}
+
+func (c client) reset(ctx context.Context, k *resource.Kind, name resource.Name) error {
+	_, err := c.invoke(ctx, k, "Reset", map[string]any{"name": string(name)})
 	return err
 }
 

@@ -26,6 +26,9 @@ type drive struct {
 	work     sync.WaitGroup
 	closed   chan struct{}
 
+	// failed has a token when a write has failed.
+	failed chan struct{}
+
 	mu    sync.Mutex
 	errno syscall.Errno // what each write fails with; 0 for none; guarded by mu
 }
@@ -41,7 +44,7 @@ func newDrive(t *testing.T, g *gate, dir string) (*drive, []string) {
 	must(t, err)
 	self, err := os.Executable()
 	must(t, err)
-	d := &drive{gate: g, listener: l, closed: make(chan struct{})}
+	d := &drive{gate: g, listener: l, closed: make(chan struct{}), failed: make(chan struct{}, 1)}
 	d.work.Go(d.accept)
 	t.Cleanup(func() {
 		close(d.closed)
@@ -56,6 +59,10 @@ func (d *drive) fail(errno syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.errno = errno
+	select {
+	case <-d.failed:
+	default:
+	}
 }
 
 func (d *drive) accept() {
@@ -135,6 +142,10 @@ func (d *drive) answer(fd int, id []byte) error {
 		binary.NativeEndian.PutUint32(a[20:], unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
 	} else {
 		binary.NativeEndian.PutUint32(a[16:], uint32(-int32(errno)))
+		select {
+		case d.failed <- struct{}{}:
+		default:
+		}
 	}
 	return control(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, a[:])
 }

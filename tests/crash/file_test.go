@@ -49,24 +49,9 @@ func fullDisk() fault {
 func TestFile(t *testing.T) {
 	shared := newStorage(t)
 	for _, s := range subjects() {
-		if !*full && s.kind != "nullVolume" && s.kind != "nvmeSubsystem" {
-			continue // to the store all kinds are the same
-		}
-		t.Run(s.kind, func(t *testing.T) {
+		t.Run(s.label(), func(t *testing.T) {
 			t.Parallel()
-			r := newFileRig(t, shared, filepath.Join(t.TempDir(), "state.db"))
-			r.known = append(r.known, s.name)
-			for _, b := range s.base {
-				r.build(b)
-			}
-			for _, m := range mutations() {
-				if m.subject.name != s.name {
-					continue
-				}
-				for _, f := range []fault{killBridge(), brokenDisk(), fullDisk()} {
-					r.as(t, m.name+"/"+f.name, func() { r.mutate(m, f) })
-				}
-			}
+			newFileRig(t, shared, filepath.Join(t.TempDir(), "state.db")).subject(t, s, faultsOnFile())
 		})
 	}
 }

@@ -11,16 +11,23 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
 )
 
-// full asks for every kind of fault at every point.
-var full = flag.Bool("crash.full", false, "every fault at every point of a replay, not only at every fifth")
+// full asks for every kind of fault at every point; without it the bridge is killed at every message
+// of every mutation on Redis, and seed chooses from all other points.
+var (
+	full = flag.Bool("crash.full", false, "every fault at every point")
+	seed = flag.Uint64("crash.seed", uint64(time.Now().Unix()), "chooses the points of a run that is not full")
+)
 
 // counted is what the last line says.
 var counted = &tally{}
@@ -30,6 +37,8 @@ type tally struct {
 	// mu guards the numbers.
 	mu                 sync.Mutex
 	points, violations int
+	slowest            time.Duration // that it took until everything agreed again
+	where              string        // after what that was
 }
 
 // point counts a crash point that was reached.
@@ -39,25 +48,40 @@ func (c *tally) point() {
 	c.points++
 }
 
+// agreed notes how long it took after a fault until everything agreed again.
+func (c *tally) agreed(what string, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if took > c.slowest {
+		c.slowest, c.where = took, what
+	}
+}
+
 // violation counts what went wrong at a point, and fails the test with it.
 func (c *tally) violation(t *testing.T, format string, args ...any) {
 	t.Helper()
 	c.mu.Lock()
 	c.violations++
 	c.mu.Unlock()
-	t.Errorf("violation: "+format, args...)
+	t.Errorf("violation (-crash.seed=%d): "+format, append([]any{*seed}, args...)...)
 }
 
 func (c *tally) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("crash points: %d, violations: %d", c.points, c.violations)
+	return fmt.Sprintf("slowest agreement: %v after %s\nseed: %d, full: %v\ncrash points: %d, violations: %d",
+		c.slowest.Round(time.Millisecond), c.where, *seed, *full, c.points, c.violations)
 }
 
-// reporter runs the tests and then says how many points there were.
+// reporter runs the tests and then says how many points there were. It runs more tests side by side
+// than there are processors, for they wait most of the time.
 type reporter struct{ m *testing.M }
 
 func (r reporter) Run() int {
+	// Before the flags are read, so it is what holds without one.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 	status := r.m.Run()
 	fmt.Fprintln(os.Stdout, counted)
 	return status

@@ -23,43 +23,45 @@ import (
 type mutation struct {
 	name    string
 	subject subject
-	verb    string // create, update or delete
+	verb    string // create, update, delete or reset
 	change  changed
 }
 
-// mutations lists every mutation of every kind.
-func mutations() []mutation {
-	var all []mutation
-	for _, s := range subjects() {
-		all = append(all, mutation{"create " + s.kind, s, "create", changed{}})
-		for _, c := range s.changes {
-			all = append(all, mutation{"update " + s.kind + " " + c.field, s, "update", c})
-		}
-		all = append(all, mutation{"delete " + s.kind, s, "delete", changed{}})
+// mutations lists every mutation of the example.
+func (s subject) mutations() []mutation {
+	if s.resets {
+		return []mutation{{"reset " + s.kind, s, "reset", changed{}}}
 	}
-	return all
+	all := []mutation{{"create " + s.kind, s, "create", changed{}}}
+	for _, c := range s.changes {
+		all = append(all, mutation{"update " + s.kind + " " + c.field, s, "update", c})
+	}
+	return append(all, mutation{"delete " + s.kind, s, "delete", changed{}})
 }
 
 // TestMutations breaks every mutation of every kind at every message.
 func TestMutations(t *testing.T) {
 	shared := newStorage(t)
 	for _, s := range subjects() {
-		t.Run(s.kind, func(t *testing.T) {
+		t.Run(s.label(), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, shared)
-			r.known = append(r.known, s.name)
-			for _, b := range s.base {
-				r.build(b)
-			}
-			for _, m := range mutations() {
-				if m.subject.name != s.name {
-					continue
-				}
-				for _, f := range faults() {
-					r.as(t, m.name+"/"+f.name, func() { r.mutate(m, f) })
-				}
-			}
+			newRig(t, shared).subject(t, s, faultsOnRedis())
 		})
+	}
+}
+
+// subject breaks every mutation of one kind's example.
+func (r *rig) subject(t *testing.T, s subject, faults []fault) {
+	r.known = append(r.known, s.name)
+	for _, b := range s.base {
+		r.build(b)
+	}
+	for _, m := range s.mutations() {
+		messages := 0
+		r.as(t, m.name+"/unbroken", func() { messages = r.unbroken(m) })
+		for _, f := range faults {
+			r.as(t, m.name+"/"+f.name, func() { r.mutate(m, f, messages) })
+		}
 	}
 }
 
@@ -72,63 +74,114 @@ func (r *rig) as(t *testing.T, name string, f func()) {
 	})
 }
 
-// mutate breaks m by f at each of its messages in turn, before and after it is forwarded.
-func (r *rig) mutate(m mutation, f fault) {
-	r.t.Helper()
-	for at := 1; ; at++ {
-		for _, after := range []bool{false, true} {
-			if !r.break1(m, f, at, after) {
-				return
-			}
-		}
-	}
-}
-
-// break1 breaks m once, and says whether it had so many messages.
-func (r *rig) break1(m mutation, f fault, at int, after bool) bool {
+// unbroken carries m out and returns how many messages it has.
+func (r *rig) unbroken(m mutation) int {
 	r.t.Helper()
 	before, err := r.start(m)
 	if err != nil {
 		r.t.Fatalf("%s: to begin with: %v", m.name, err)
 	}
-	r.gate.arm(at, after, false)
+	r.gate.arm(0, false, false)
+	got, err := r.request(m)
+	messages := r.gate.disarm()
+	if err != nil {
+		r.t.Fatalf("%s, with nothing broken: %v", m.name, err)
+	}
+	if bad := r.judge(m, before, got, nil); bad != nil {
+		r.t.Fatalf("%s, with nothing broken: %v", m.name, bad)
+	}
+	if messages == 0 {
+		r.t.Fatalf("%s: no message came past the proxies", m.name)
+	}
+	return messages
+}
+
+// mutate breaks m, which has so many messages, by f at each of the points in turn. What one violation
+// leaves behind makes others, so the first ends it.
+func (r *rig) mutate(m mutation, f fault, messages int) {
+	r.t.Helper()
+	for _, p := range points(messages, f.mutation, r.t.Name()) {
+		r.break1(m, f, p)
+		if r.t.Failed() {
+			return
+		}
+	}
+}
+
+// break1 breaks m once.
+func (r *rig) break1(m mutation, f fault, p point) {
+	r.t.Helper()
+	before, err := r.start(m)
+	if err != nil {
+		r.t.Fatalf("%s: to begin with: %v", m.name, err)
+	}
+	r.gate.arm(p.at, p.after, false)
 	reached := ""
 	got, err := r.during(m, f, &reached)
 	r.gate.disarm()
 	if f.heal != nil {
 		f.heal(r)
 	}
-	what := fmt.Sprintf("%s, %s at message %d (%s), after it: %v", m.name, f.name, at, reached, after)
 	if reached == "" {
+		// Which messages there are depends a little on what else goes on.
 		if err != nil {
 			counted.violation(r.t, "%s: failed though nothing was broken: %v", m.name, err)
 		}
-		return false
+		return
 	}
 	counted.point()
 	if f.fatal {
 		r.bridge.Start()
 	}
+	what := fmt.Sprintf("%s, %s %s (message %d)", m.name, f.name, p.around(reached), p.at)
+	began := time.Now()
 	if bad := r.judge(m, before, got, err); bad != nil {
-		counted.violation(r.t, "%s: answer was %v, %v: %v", what, got, err, bad)
+		counted.violation(r.t, "%s: %v; the answer was %v, %v", what, bad, got, err)
 	}
-	return true
+	counted.agreed(what, time.Since(began))
 }
 
 // start brings the rig into the state before m, and returns the resource as it is then, if it is.
 func (r *rig) start(m mutation) (proto.Message, error) {
 	ctx, k := r.t.Context(), r.kinds[m.subject.kind]
-	if err := r.client.remove(ctx, k, m.subject.name); err != nil {
+	if m.verb == "reset" {
+		if err := r.settled(); err != nil {
+			return nil, err
+		}
+		return r.get(k, m.subject.name)
+	}
+	_, err := r.insist(func() (proto.Message, error) { return nil, r.client.remove(ctx, k, m.subject.name) })
+	if err != nil {
 		return nil, err
 	}
 	if m.verb == "create" {
 		return nil, r.settled()
 	}
-	got, err := r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+	got, err := r.insist(func() (proto.Message, error) {
+		return r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+	})
 	if err != nil {
 		return nil, err
 	}
 	return lasting(got), r.settled()
+}
+
+// maxTries is how often a client may have to send a request when everything agrees, and the status says
+// so: the first may meet a connection that was cut, and the second another one.
+const maxTries = 3
+
+// insist sends a request until the answer is another than "try again". That is not a matter of time:
+// between two tries everything agrees.
+func (r *rig) insist(send func() (proto.Message, error)) (proto.Message, error) {
+	for try := 1; ; try++ {
+		got, err := send()
+		if status.Code(err) != codes.Unavailable || try == maxTries {
+			return got, err
+		}
+		if settled := r.settled(); settled != nil {
+			return got, errors.Join(err, settled)
+		}
+	}
 }
 
 // request sends m.
@@ -145,6 +198,8 @@ func (r *rig) request(m mutation) (proto.Message, error) {
 		next := m.subject.message(r)
 		m.change.set(r, next)
 		got, err = r.client.update(ctx, k, m.subject.name, next, m.change.field)
+	case "reset":
+		return nil, r.client.reset(ctx, k, m.subject.name)
 	default:
 		return nil, r.client.remove(ctx, k, m.subject.name)
 	}
@@ -199,14 +254,14 @@ func (r *rig) judge(m mutation, before, acked proto.Message, answer error) error
 		return fmt.Errorf("acknowledged, and now it is %v", now)
 	case answer == nil && acked != nil && !proto.Equal(acked, now):
 		return fmt.Errorf("acknowledged as %v, and now it is %v", acked, now)
-	case refused(answer) && done:
+	case refused(answer) && done && m.verb != "reset": // which changes no record, so is "done" before
 		return errors.New("refused, and yet it happened")
 	}
-	again, err := r.insist(m)
+	again, err := r.insist(func() (proto.Message, error) { return r.request(m) })
 	if err != nil {
 		return fmt.Errorf("the same request again: %w", err)
 	}
-	if done && m.verb != "delete" && !proto.Equal(again, now) {
+	if done && again != nil && !proto.Equal(again, now) {
 		return fmt.Errorf("the same request again gives %v, and it was %v", again, now)
 	}
 	if err := r.settled(); err != nil {
@@ -219,25 +274,6 @@ func (r *rig) judge(m mutation, before, acked proto.Message, answer error) error
 		return fmt.Errorf("after the same request again it is %v, %w", now, err)
 	}
 	return nil
-}
-
-// insist sends m until the answer is another than "try again", as clients do.
-func (r *rig) insist(m mutation) (proto.Message, error) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), settleTime)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		got, err := r.request(m)
-		if status.Code(err) != codes.Unavailable {
-			return got, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return got, err
-		}
-	}
 }
 
 // happened says whether now is the state after m; it fails when it is neither that nor the one before.
@@ -253,6 +289,8 @@ func happened(m mutation, r *rig, before, now proto.Message) (bool, error) {
 		}
 		return true, nil
 	case m.verb == "delete" && now == nil:
+		return true, nil
+	case m.verb == "reset" && proto.Equal(now, before):
 		return true, nil
 	case now == nil:
 		return false, errors.New("the resource is gone")
@@ -274,13 +312,21 @@ func happened(m mutation, r *rig, before, now proto.Message) (bool, error) {
 func covers(asked, now proto.Message) bool {
 	merged := proto.Clone(now)
 	proto.Merge(merged, asked)
-	merged.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if fd.Kind() == protoreflect.BytesKind {
-			merged.ProtoReflect().Clear(fd)
+	forget(merged.ProtoReflect())
+	return len(resource.Changed(merged, now)) == 0
+}
+
+// forget clears all bytes.
+func forget(m protoreflect.Message) {
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Kind() == protoreflect.BytesKind:
+			m.Clear(fd)
+		case fd.Message() != nil && !fd.IsList() && !fd.IsMap():
+			forget(v.Message())
 		}
 		return true
 	})
-	return len(resource.Changed(merged, now)) == 0
 }
 
 // refused says whether the bridge itself has said that nothing happened.

@@ -102,7 +102,7 @@ func prepare(t *testing.T, node *storage) *rig {
 	for _, k := range all {
 		r.kinds[k.Singular()] = k
 	}
-	r.dataPlane = testkit.DataPlane(t, "--vhost-dir", testkit.SocketDir(t))
+	r.dataPlane = testkit.DataPlane(testkit.WithoutRace(t), "--vhost-dir", testkit.SocketDir(t))
 	r.dpProxy = newProxy(t, r.gate, "unix", filepath.Join(testkit.SocketDir(t), "spdk.sock"), r.dataPlane.Socket(), newJSONWire)
 	r.eye = watch(t, r.dataPlane)
 	return r
@@ -111,12 +111,17 @@ func prepare(t *testing.T, node *storage) *rig {
 // run starts the bridge on a store, under a program if one is given.
 func (r *rig) run(url string, under []string) {
 	r.t.Helper()
-	r.bridge = testkit.Bridge(r.t, testkit.BridgeConfig{
+	r.bridge = testkit.Bridge(testkit.WithoutRace(r.t), testkit.BridgeConfig{
 		SPDK: "unix://" + r.dpProxy.listener.Addr().String(), Store: url, Instance: instance, WaitFor: "/healthz", Under: under,
-		Flags: []string{"--secret-key-file", r.keyFile, "--key-dir", filepath.Join(filepath.Dir(r.keyFile), "keys"), "--audit-interval", "1s"},
+		Flags: r.flags(),
 	})
 	r.client = dial(r.t, r.bridge.GRPCAddr())
 	r.ready()
+}
+
+// flags are those of all bridges of the rig.
+func (r *rig) flags() []string {
+	return []string{"--secret-key-file", r.keyFile, "--key-dir", filepath.Join(filepath.Dir(r.keyFile), "keys"), "--audit-interval", "1s"}
 }
 
 // watch returns a driver that looks at a data plane besides the bridge.
@@ -178,7 +183,7 @@ const storageNQN = "nqn.2024-01.io.example:storage"
 func newStorage(t *testing.T) *storage {
 	t.Helper()
 	s := &storage{port: testkit.FreePort(t), otherPort: testkit.FreePort(t)}
-	eye := watch(t, testkit.DataPlane(t))
+	eye := watch(t, testkit.DataPlane(testkit.WithoutRace(t)))
 	const uuid = "00000000-0000-4000-8000-000000000001"
 	steps := []driver.Step{
 		{Op: driver.Create, Object: &driver.Subsystem{NQN: storageNQN, SerialNumber: "STORAGE", AllowAnyHost: true}},

@@ -3,11 +3,13 @@
 package crash_test
 
 import (
+	"encoding/base64"
 	"strconv"
 	"strings"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
@@ -25,7 +27,14 @@ type subject struct {
 	built
 	base    []built
 	changes []changed
+	// resets says that the example, which is in base, is only reset.
+	resets bool
+	// like tells the example from others of its kind.
+	like string
 }
+
+// label names the example.
+func (s subject) label() string { return strings.TrimSpace(s.kind + " " + s.like) }
 
 // changed is an update of one field.
 type changed struct {
@@ -71,6 +80,15 @@ func node() built {
 	return built{"nvmeRemoteController", "nvmeRemoteControllers/node-1", fixed(&pb.NvmeRemoteController{Multipath: pb.NvmeMultipath_NVME_MULTIPATH_MULTIPATH})}
 }
 
+// keyed is a remote controller with a pre-shared key, which lies in a file as long as it is there.
+func keyed() built {
+	// The key is 32 zeros, with their checksum.
+	psk := "NVMeTLSkey-1:01:" + base64.StdEncoding.EncodeToString(append(make([]byte, 32), 0xad, 0x55, 0x0a, 0x19)) + ":"
+	return built{"nvmeRemoteController", "nvmeRemoteControllers/node-2", fixed(&pb.NvmeRemoteController{
+		Multipath: pb.NvmeMultipath_NVME_MULTIPATH_MULTIPATH, Tcp: &pb.TcpController{Psk: []byte(psk)},
+	})}
+}
+
 func path() built {
 	return built{"nvmePath", "nvmeRemoteControllers/node-1/nvmePaths/path-1", func(r *rig) proto.Message {
 		return &pb.NvmePath{Trtype: tcp, Traddr: "127.0.0.1", Fabrics: &pb.FabricsPath{
@@ -104,6 +122,8 @@ func subjects() []subject {
 			}},
 		},
 		{built: node()},
+		{built: node(), base: []built{node(), path()}, resets: true, like: "to reset"},
+		{built: keyed(), like: "with a key"},
 		{
 			built: path(), base: []built{node()},
 			changes: []changed{
@@ -168,6 +188,7 @@ func virtio() []subject {
 			base:  []built{memory("memo-1"), memory("memo-2")},
 			changes: []changed{
 				setting("volume_name_ref", func(_ *rig, m *pb.VirtioBlk) { m.VolumeNameRef = "mallocVolumes/memo-2" }),
+				setting("max_limit.rw_iops_kiops", func(_ *rig, m *pb.VirtioBlk) { m.MaxLimit = &pb.QosLimit{RwIopsKiops: 7} }),
 			},
 		},
 		{built: scsi()},
@@ -185,13 +206,33 @@ func virtio() []subject {
 
 // everything is a store with something of each kind, in an order in which it can be made.
 func everything() []built {
-	return []built{
+	return append([]built{
 		{"nullVolume", "nullVolumes/null-1", fixed(&pb.NullVolume{BlockSize: 512, BlocksCount: 2048})},
 		memory("memo-1"),
 		{"aioVolume", "aioVolumes/file-1", func(r *rig) proto.Message { return &pb.AioVolume{BlockSize: 512, Filename: r.file} }},
-		node(), path(), web(), listener(), disk("mallocVolumes/memo-1"),
+		node(), path(), keyed(), web(), listener(), disk("mallocVolumes/memo-1"),
 		{"nvmeNamespace", "nvmeSubsystems/web-1/nvmeNamespaces/disk-2", fixed(&pb.NvmeNamespace{
 			Spec: &pb.NvmeNamespaceSpec{VolumeNameRef: "nvmeRemoteControllers/node-1/nvmeRemoteNamespaces/node-1n1"},
 		})},
+	}, virtioAndMore()...)
+}
+
+// virtioAndMore are resources of the kinds behind vhost-user sockets, and of those that add something
+// to a volume, each on a volume of its own.
+func virtioAndMore() []built {
+	all := []built{memory("memo-2"), memory("memo-3"), memory("memo-4"), memory("memo-5")}
+	own := map[string]string{"encryptedVolume": "2", "qosVolume": "3", "virtioBlk": "4", "virtioScsiLun": "5"}
+	for _, s := range virtio() {
+		b := s.built
+		if volume := own[b.kind]; volume != "" {
+			b.message = func(r *rig) proto.Message {
+				m := s.message(r)
+				fd := m.ProtoReflect().Descriptor().Fields().ByName("volume_name_ref")
+				m.ProtoReflect().Set(fd, protoreflect.ValueOfString("mallocVolumes/memo-"+volume))
+				return m
+			}
+		}
+		all = append(all, b)
 	}
+	return all
 }

@@ -4,13 +4,16 @@ package replay_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/bdev"
 	"github.com/opi-bridge/opi-bridge/pkg/bdev/ioload"
 	"github.com/opi-bridge/opi-bridge/pkg/nvmf/host"
+	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 )
 
 // server is the host of the DPU: it has the disk connected and does verified I/O on it all the time.
@@ -70,13 +73,27 @@ func (s *server) begin(t *testing.T) {
 	}()
 }
 
-// end stops the I/O and checks that no request failed and no byte was wrong.
-func (s *server) end(t *testing.T) {
+// end stops the I/O and checks that no request failed and no byte was wrong. It returns how long the
+// longest request took.
+func (s *server) end(t *testing.T) time.Duration {
 	t.Helper()
 	s.stop()
 	result := <-s.done
 	clean(t, result)
 	t.Logf("%d reads and %d writes, the longest took %s", result.Reads, result.Writes, result.Latency.Max())
+	return result.Latency.Max()
+}
+
+// goOn waits until the host has done more.
+func (s *server) goOn(t *testing.T, requests uint64, what string) {
+	t.Helper()
+	done := s.ops.Load()
+	testkit.Eventually(t, "I/O "+what, func() error {
+		if now := s.ops.Load(); now < done+requests {
+			return fmt.Errorf("%d requests since", now-done)
+		}
+		return nil
+	})
 }
 
 func clean(t *testing.T, r *ioload.Result) {

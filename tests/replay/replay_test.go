@@ -15,8 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -100,13 +98,7 @@ func (s *site) survive(t *testing.T, h *server, before *pb.NvmeNamespace, names 
 	if !proto.Equal(ns, before) {
 		t.Errorf("after the death of %v the disk is %v, before %v", names, ns, before)
 	}
-	done := h.ops.Load()
-	testkit.Eventually(t, fmt.Sprintf("I/O after the death of %v", names), func() error {
-		if now := h.ops.Load(); now < done+100 {
-			return fmt.Errorf("%d requests since", now-done)
-		}
-		return nil
-	})
+	h.goOn(t, 100, fmt.Sprintf("after the death of %v", names))
 }
 
 // withoutRedis wants reads to go on and mutations to fail and change nothing while Redis is away.

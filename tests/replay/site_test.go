@@ -38,11 +38,19 @@ type node struct {
 func newNode(t *testing.T, store string) *node {
 	t.Helper()
 	n := &node{dataPlane: testkit.DataPlane(t), port: testkit.FreePort(t)}
+	n.serve(t, store)
+	testkit.Eventually(t, "a new node is ready", func() error { return n.ready(t.Context()) })
+	return n
+}
+
+// serve starts a bridge for the node, which is the one that is asked from now on. It need not have
+// the lease yet.
+func (n *node) serve(t *testing.T, store string) {
+	t.Helper()
 	n.bridge = testkit.Bridge(t, testkit.BridgeConfig{
 		SPDK: n.dataPlane.Addr(), Store: store,
 		WaitFor: "/healthz", // it must start whatever else is away
 	})
-	testkit.Eventually(t, "a new node is ready", func() error { return n.ready(t.Context()) })
 	conn, err := grpc.NewClient("dns:///"+n.bridge.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {
@@ -50,7 +58,6 @@ func newNode(t *testing.T, store string) *node {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	n.conn = conn
-	return n
 }
 
 // export makes a subsystem with a listener on the node's port and a namespace of that volume.
@@ -83,6 +90,7 @@ func (n *node) export(t *testing.T, id, nqn, host, uuid, volume string) {
 type site struct {
 	storage, dpu *node
 	redis        *testkit.RedisServer // nil when the DPU keeps its state in a file
+	store        string               // the DPU's
 }
 
 // newSite builds the whole way from a file on the storage node to a disk for a host, through the API
@@ -106,6 +114,7 @@ func newSite(t *testing.T, onRedis bool) *site {
 		s.redis = testkit.Redis(t)
 		store = "redis://" + s.redis.Addr() + "/0"
 	}
+	s.store = store
 	s.dpu = newNode(t, store)
 	remote := pb.NewNvmeRemoteControllerServiceClient(s.dpu.conn)
 	_, err = remote.CreateNvmeRemoteController(t.Context(), &pb.CreateNvmeRemoteControllerRequest{

@@ -197,13 +197,7 @@ func (d *Driver) deleteTLSKey(ctx context.Context, k *driver.TLSKey) error {
 			return d.removeKeyFile(k.Name)
 		}
 		if there.Refcnt <= 1 {
-			// The file first: a bridge that dies now finds the key, and goes on with it.
-			if d.keys.ours(there.Path) {
-				if err := d.removeKeyFile(k.Name); err != nil {
-					return err
-				}
-			}
-			break
+			return d.dropKey(ctx, k.Name, d.keys.ours(there.Path))
 		}
 		if time.Now().After(end) {
 			return errdefs.New(errdefs.FailedPrecondition,
@@ -213,12 +207,20 @@ func (d *Driver) deleteTLSKey(ctx context.Context, k *driver.TLSKey) error {
 			return err
 		}
 	}
+}
+
+// dropKey removes a key and then its file, if that is ours: a bridge that dies between the two sweeps
+// the file when it is back, whereas a key without its file looks as if it were gone.
+func (d *Driver) dropKey(ctx context.Context, name string, ours bool) error {
 	const method = "keyring_file_remove_key"
-	err = spdkrpc.KeyringFileRemoveKey(ctx, d.client, keyringName(k.Name))
-	if r := spdkrpc.Refusal(err); err == nil || r != nil && r.Code == spdkrpc.CodeNoKey {
+	err := spdkrpc.KeyringFileRemoveKey(ctx, d.client, keyringName(name))
+	if r := spdkrpc.Refusal(err); err != nil && (r == nil || r.Code != spdkrpc.CodeNoKey) {
+		return plain(method, err, "remove TLS key %s", name)
+	}
+	if !ours {
 		return nil
 	}
-	return plain(method, err, "remove TLS key %s", k.Name)
+	return d.removeKeyFile(name)
 }
 
 func (d *Driver) removeKeyFile(name string) error {
