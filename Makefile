@@ -80,6 +80,15 @@ test: test-needs generate-check lint ## Everything: generated code is current, l
 test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage nodes, with what they measure
 	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) ./tests/host/...
 
+# Older SPDKs as opi-dataplane plays them; `make test` runs a part of this.
+.PHONY: test-versions
+test-versions: test-needs ## The whole suites of driver and API against every version of SPDK that can be played
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./pkg/driver/spdk -run '^TestVersions$$' -versions.whole
+	@for version in 24.01 24.05 24.09 25.01 25.05 25.09 26.01 26.05; do \
+		echo "conformance on SPDK $$version"; \
+		$(GO) test -race -timeout $(TEST_TIMEOUT) ./tests/conformance -spdk-version $$version || exit 1; \
+	done
+
 # A program of its own, so that its last line is the count of crash points.
 .PHONY: test-crash
 test-crash: test-needs ## Kill, cut and restart at every message; CRASH="-crash.full" for all points, CRASH="-crash.seed=N" for those of a run

@@ -10,11 +10,15 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
 )
+
+// version is set by the linker for releases; empty means what the toolchain recorded.
+var version string //nolint:gochecknoglobals // the linker can set nothing else
 
 // Exit statuses besides 0.
 const (
@@ -37,7 +41,7 @@ func run(ctx context.Context, args []string) int {
 	root := &cobra.Command{
 		Use:     "opi-dataplane",
 		Short:   "The embedded data plane: SPDK's JSON-RPC over real disks, for machines without SPDK",
-		Version: version(),
+		Version: telemetry.ReadBuild(version).Version,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("unknown command %q", args[0])}
@@ -65,13 +69,4 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintf(os.Stderr, "opi-dataplane: %v\n", err)
 		return exitFailed
 	}
-}
-
-// version is what the build says about itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }

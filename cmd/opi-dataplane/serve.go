@@ -14,6 +14,7 @@ import (
 
 	"github.com/opi-bridge/opi-bridge/pkg/dataplane"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
+	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
 )
 
 // closeTimeout bounds how long the end waits for users of bdevs.
@@ -82,7 +83,7 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 		return usageError{fmt.Errorf("--max-subsystems is %d: must be 1 or more, the discovery subsystem is one", settings.maxSubsystems)}
 	}
 	server, err := dataplane.New(dataplane.Config{
-		Log: log, Level: level, Version: version(),
+		Log: log, Level: level, Version: telemetry.ReadBuild(version).Version,
 		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK, Without: settings.without,
 		MaxSubsystems: settings.maxSubsystems,
 		Kill: func(sig os.Signal) error {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
@@ -23,6 +24,7 @@ const targetName = "nvmf_tgt"
 type nvmf struct {
 	target        *target.Target
 	maxSubsystems int
+	shown         atomic.Pointer[shownOptions] // of the transport
 
 	mu sync.Mutex
 	// subsystems are those of the target by NQN, also while they are deleted; guarded by mu.

@@ -20,9 +20,11 @@ func transportMethods() []method {
 	}
 }
 
-// createTransportParams has what takes effect, and further what SPDK knows and our transport has no
-// use for: those must be what SPDK takes when they are absent. The last ones belong to RDMA and
-// vfio-user; SPDK reads them for every transport, and its TCP transport goes by none of them.
+// createTransportParams has what takes effect, and further what SPDK takes. Those from zcopy to
+// acceptor_poll_rate say how SPDK's pools and pollers are to be laid out, or are about commands that a
+// target passes on: here memory comes from the garbage collector, connections are noticed and aborts
+// answered at once, and nothing is passed on. What of that SPDK shows, is shown. The last ones belong to
+// RDMA and vfio-user; SPDK reads them for every transport, and its TCP transport goes by none of them.
 type createTransportParams struct {
 	Trtype                 string  `rpc:"trtype,required"`
 	TgtName                *string `rpc:"tgt_name"`
@@ -34,18 +36,18 @@ type createTransportParams struct {
 	C2HSuccess             *bool   `rpc:"c2h_success"`
 	KAS                    uint16  `rpc:"kas"`
 	MinKATO                uint32  `rpc:"min_kato"`
+	SockPriority           uint32  `rpc:"sock_priority"`
+	AckTimeout             uint32  `rpc:"ack_timeout"`
+	DifInsertOrStrip       bool    `rpc:"dif_insert_or_strip"`
+	Zcopy                  bool    `rpc:"zcopy"`
 	IOBufSmallCacheSize    *uint32 `rpc:"iobuf_small_cache_size"`
 	IOBufLargeCacheSize    *uint32 `rpc:"iobuf_large_cache_size"`
-	Zcopy                  bool    `rpc:"zcopy"`
-	DifInsertOrStrip       bool    `rpc:"dif_insert_or_strip"`
-	SockPriority           uint32  `rpc:"sock_priority"`
 	AbortTimeoutSec        *uint32 `rpc:"abort_timeout_sec"`
-	AckTimeout             uint32  `rpc:"ack_timeout"`
 	DataWrPoolSize         uint32  `rpc:"data_wr_pool_size"`
 	DisableCommandPassthru bool    `rpc:"disable_command_passthru"`
 	IOUnitSize             *uint32 `rpc:"io_unit_size"`
 	NumSharedBuffers       *uint32 `rpc:"num_shared_buffers"`
-	BufCacheSize           *uint32 `rpc:"buf_cache_size"`
+	BufCacheSize           uint32  `rpc:"buf_cache_size"`
 	AcceptorBacklog        *int32  `rpc:"acceptor_backlog"`
 	AcceptorPollRate       *uint32 `rpc:"acceptor_poll_rate"`
 
@@ -62,33 +64,23 @@ type createTransportParams struct {
 // defaultAbortTimeoutSec is SPDK's; our target answers aborts at once.
 const defaultAbortTimeoutSec = 1
 
-// unsupported names the first parameter that asks for something our transport does not do.
-func (p *createTransportParams) unsupported() string {
-	given := func(v *uint32, usual uint32) bool { return v != nil && *v != usual }
-	for _, check := range []struct {
-		name  string
-		asked bool
-	}{
-		{"iobuf_small_cache_size", given(p.IOBufSmallCacheSize, math.MaxUint32)},
-		{"iobuf_large_cache_size", given(p.IOBufLargeCacheSize, math.MaxUint32)},
-		{"zcopy", p.Zcopy},
-		{"dif_insert_or_strip", p.DifInsertOrStrip},
-		{"sock_priority", p.SockPriority != 0},
-		{"abort_timeout_sec", given(p.AbortTimeoutSec, defaultAbortTimeoutSec)},
-		{"ack_timeout", p.AckTimeout != 0},
-		{"data_wr_pool_size", p.DataWrPoolSize != 0},
-		{"disable_command_passthru", p.DisableCommandPassthru},
-		{"io_unit_size", p.IOUnitSize != nil},
-		{"num_shared_buffers", p.NumSharedBuffers != nil},
-		{"buf_cache_size", p.BufCacheSize != nil},
-		{"acceptor_backlog", p.AcceptorBacklog != nil},
-		{"acceptor_poll_rate", p.AcceptorPollRate != nil},
-	} {
-		if check.asked {
-			return check.name
-		}
+// shownOptions are those that only come back in answers. (disable_command_passthru does not: SPDK shows
+// false whatever was asked for.)
+type shownOptions struct {
+	smallCache, largeCache, abortTimeoutSec, dataWrPoolSize uint32
+	zcopy                                                   bool
+}
+
+func (p *createTransportParams) shown() shownOptions {
+	o := shownOptions{
+		smallCache: valueOr(p.IOBufSmallCacheSize, math.MaxUint32), largeCache: valueOr(p.IOBufLargeCacheSize, math.MaxUint32),
+		abortTimeoutSec: valueOr(p.AbortTimeoutSec, defaultAbortTimeoutSec), dataWrPoolSize: p.DataWrPoolSize,
+		zcopy: p.Zcopy,
 	}
-	return ""
+	if p.BufCacheSize != 0 { // the former name
+		o.smallCache = p.BufCacheSize
+	}
+	return o
 }
 
 // createTransport makes the transport at once, so that listeners asked for in the same write find
@@ -110,8 +102,8 @@ func createTransport(_ context.Context, c *call, p *createTransportParams) {
 		c.fail(jsonrpc.CodeInvalidParams, fmt.Sprintf("Invalid transport type '%s'", p.Trtype))
 		return
 	}
-	if name := p.unsupported(); name != "" {
-		c.fail(jsonrpc.CodeInvalidParams, name+" cannot be set: opi-dataplane has no such option")
+	if p.DifInsertOrStrip {
+		c.fail(jsonrpc.CodeInvalidParams, "dif_insert_or_strip cannot be set: opi-dataplane has no protection information")
 		return
 	}
 	t := c.server.nvmf.target
@@ -127,7 +119,12 @@ func createTransport(_ context.Context, c *call, p *createTransportParams) {
 		MaxQueueDepth: p.MaxQueueDepth, MaxIOQpairsPerController: p.MaxIOQpairsPerCtrlr,
 		InCapsuleDataSizeBytes: p.InCapsuleDataSize, MaxIOSizeBytes: p.MaxIOSize, MaxAQDepth: uint16(p.MaxAQDepth),
 		NoC2HSuccess: p.C2HSuccess != nil && !*p.C2HSuccess, KAS: p.KAS, MinKATOMillis: p.MinKATO,
+		SocketPriority: p.SockPriority, AckTimeoutMillis: p.AckTimeout,
 	})
+	if err == nil {
+		shown := p.shown()
+		c.server.nvmf.shown.Store(&shown)
+	}
 	c.later("", func() {
 		if err != nil {
 			c.server.cfg.Log.Warn("transport not created", "err", err)
@@ -171,11 +168,16 @@ func (n *nvmf) transports() []transportResult {
 	if !ok {
 		return []transportResult{}
 	}
+	var shown shownOptions
+	if s := n.shown.Load(); s != nil {
+		shown = *s
+	}
 	return []transportResult{{
 		Trtype: trtypeTCP, MaxQueueDepth: o.MaxQueueDepth, MaxIOQpairsPerCtrlr: o.MaxIOQpairsPerController,
 		InCapsuleDataSize: o.InCapsuleDataSizeBytes, MaxIOSize: o.MaxIOSizeBytes, MaxAQDepth: o.MaxAQDepth,
-		IOBufSmallCacheSize: math.MaxUint32, IOBufLargeCacheSize: math.MaxUint32, C2HSuccess: !o.NoC2HSuccess,
-		AbortTimeoutSec: defaultAbortTimeoutSec, KAS: o.KAS, MinKATO: o.MinKATOMillis,
+		IOBufSmallCacheSize: shown.smallCache, IOBufLargeCacheSize: shown.largeCache, Zcopy: shown.zcopy, C2HSuccess: !o.NoC2HSuccess,
+		SockPriority: o.SocketPriority, AckTimeout: o.AckTimeoutMillis, AbortTimeoutSec: shown.abortTimeoutSec,
+		DataWrPoolSize: shown.dataWrPoolSize, KAS: o.KAS, MinKATO: o.MinKATOMillis,
 	}}
 }
 

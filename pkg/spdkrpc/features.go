@@ -9,6 +9,9 @@ type Features struct {
 	// Keyring: pre-shared keys are named after keys of the keyring (v24.05); before it psk is the path of
 	// a file.
 	Keyring bool
+	// HostsOnce: a host that a subsystem lists is refused when it is added again (v24.09); before it that
+	// succeeds.
+	HostsOnce bool
 	// AioUUID: bdev_aio_create takes a uuid (v24.09).
 	AioUUID bool
 	// TCPConnectTimeout: bdev_nvme_set_options takes tcp_connect_timeout_ms (v25.05).
@@ -26,6 +29,7 @@ func (v Version) Features() Features {
 	}
 	return Features{
 		Keyring:           since(24, 5),
+		HostsOnce:         since(24, 9),
 		AioUUID:           since(24, 9),
 		TCPConnectTimeout: since(25, 5),
 		IostatNames:       since(26, 1),

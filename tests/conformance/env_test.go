@@ -5,6 +5,7 @@ package conformance_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,6 +28,8 @@ const (
 	webNQN     = "nqn.2024-01.io.example:web"
 	fileBlocks = 4096
 )
+
+var spdkVersion = flag.String("spdk-version", "", "the version of SPDK that the data plane plays, the newest when empty")
 
 // env is a running bridge on a data plane of its own, a storage node for it to attach to, and an eye
 // on what the data plane really has.
@@ -59,7 +62,7 @@ func newEnv(t *testing.T, dataPlaneFlags ...string) *env {
 		e.kinds[k.Singular()] = k
 	}
 	e.storageNode(t)
-	e.dataPlane = testkit.DataPlane(t, append(dataPlaneFlags, "--vhost-dir", testkit.SocketDir(t))...)
+	e.dataPlane = testkit.DataPlane(t, append(dataPlaneFlags, "--vhost-dir", testkit.SocketDir(t), "--spdk-version", *spdkVersion)...)
 	e.bridge = testkit.Bridge(t, testkit.BridgeConfig{
 		SPDK: e.dataPlane.Addr(), Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"), WaitFor: "/healthz",
 		Flags: []string{
@@ -78,6 +81,9 @@ func newEnv(t *testing.T, dataPlaneFlags ...string) *env {
 	e.ready(t)
 	return e
 }
+
+// forgetsAio says whether the data plane plays an SPDK that cannot be told the uuid of an aio bdev.
+func (e *env) forgetsAio() bool { return *spdkVersion != "" && *spdkVersion < "24.09" }
 
 // ready waits until the bridge takes mutations.
 func (e *env) ready(t *testing.T) {

@@ -34,13 +34,20 @@ func testBdevs(t *testing.T, s Suite) {
 	b := s.bench(t)
 	metadata := malloc("with-metadata")
 	metadata.MetadataBytes = 8
-	all := []driver.Object{null("n"), malloc("m"), b.file("a", 1<<20), metadata}
+	all := []driver.Object{null("n"), malloc("m"), metadata}
+	file := b.file("a", 1<<20)
+	if s.NoAio {
+		b.refused(errdefs.Unimplemented, driver.Step{Op: driver.Create, Object: file}, "a", "uuid")
+	} else {
+		all = append(all, file)
+	}
+	b.lacks(file)
 	b.lacks(all...)
 	for _, o := range all {
 		b.must(driver.Create, o)
 	}
 	b.serves(all...)
-	if got, ok := b.observe()[driver.BdevKey("a")].(*driver.Bdev); !ok || got.Blocks != 2048 {
+	if got, ok := b.observe()[driver.BdevKey("a")].(*driver.Bdev); ok == s.NoAio || ok && got.Blocks != 2048 {
 		t.Errorf("aio bdev of 1 MiB: %+v", got)
 	}
 	for _, o := range all {
@@ -78,11 +85,13 @@ func testBdevRefusals(t *testing.T, s Suite) {
 	empty := null("empty")
 	empty.Blocks = 0
 	b.refused(errdefs.InvalidArgument, driver.Step{Op: driver.Create, Object: empty}, "empty")
-	nofile := b.file("nofile", 0)
-	nofile.Filename += "-that-is-not-there"
-	b.refused(errdefs.FailedPrecondition, driver.Step{Op: driver.Create, Object: nofile}, nofile.Filename)
-	uneven := b.file("uneven", 1000)
-	b.refused(errdefs.InvalidArgument, driver.Step{Op: driver.Create, Object: uneven}, "uneven", "512")
+	if !s.NoAio {
+		nofile := b.file("nofile", 0)
+		nofile.Filename += "-that-is-not-there"
+		b.refused(errdefs.FailedPrecondition, driver.Step{Op: driver.Create, Object: nofile}, nofile.Filename)
+		uneven := b.file("uneven", 1000)
+		b.refused(errdefs.InvalidArgument, driver.Step{Op: driver.Create, Object: uneven}, "uneven", "512")
+	}
 	remote := malloc("remote")
 	remote.Kind = driver.BdevNvme
 	b.refused(errdefs.InvalidArgument, driver.Step{Op: driver.Create, Object: remote}, "remote")
@@ -103,8 +112,8 @@ func testBdevRefusals(t *testing.T, s Suite) {
 // testBdevUpdates changes sizes in place.
 func testBdevUpdates(t *testing.T, s Suite) {
 	b := s.bench(t)
-	n, a, m := null("n"), b.file("a", 1<<20), malloc("m")
-	for _, o := range []driver.Object{n, a, m} {
+	n, m := null("n"), malloc("m")
+	for _, o := range []driver.Object{n, m} {
 		b.must(driver.Create, o)
 	}
 	step := func(o *driver.Bdev) driver.Step {
@@ -135,7 +144,16 @@ func testBdevUpdates(t *testing.T, s Suite) {
 		t.Errorf("a malloc bdev: %v", err)
 	}
 	b.serves(&grown, m)
+}
 
+// testAioUpdates has an aio bdev follow its file.
+func testAioUpdates(t *testing.T, s Suite) {
+	b := s.bench(t)
+	a := b.file("a", 1<<20)
+	b.must(driver.Create, a)
+	step := func(o *driver.Bdev) driver.Step {
+		return driver.Step{Op: driver.Update, Object: o, From: b.observe()[o.Key()]}
+	}
 	if err := os.Truncate(a.Filename, 2<<20); err != nil {
 		t.Fatal(err)
 	}

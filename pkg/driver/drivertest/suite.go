@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,8 +45,12 @@ type Suite struct {
 	// bdevs, limits, virtio devices, pre-shared keys, hosts and listeners that use these, and PCIe
 	// endpoints.
 	Crypto, Limits, Virtio, TLSKeys, TLS, PCIe bool
-	// Only is a test to run alone, "" for all.
-	Only string
+	// NoAio says that the data plane cannot keep the identity of an aio bdev, so that those are refused.
+	NoAio bool
+	// CacheMayCome says that a write cache may appear to hosts that are connected.
+	CacheMayCome bool
+	// Only names the tests to run, none for all.
+	Only []string
 }
 
 // Run runs the whole suite.
@@ -66,6 +71,9 @@ func Run(t *testing.T, s Suite) {
 		"Changes":        testChanges,
 		"BdevStats":      testBdevStats,
 		"ConnectedHosts": testConnectedHosts,
+	}
+	if !s.NoAio {
+		tests["AioUpdates"] = testAioUpdates
 	}
 	if s.Remote {
 		tests["Paths"] = testPaths
@@ -98,10 +106,10 @@ func Run(t *testing.T, s Suite) {
 			maps.Copy(tests, more.tests)
 		}
 	}
-	if s.Only != "" {
-		tests = map[string]func(*testing.T, Suite){s.Only: tests[s.Only]}
-	}
 	for name, test := range tests {
+		if len(s.Only) > 0 && !slices.Contains(s.Only, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, s)

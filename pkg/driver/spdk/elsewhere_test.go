@@ -26,7 +26,7 @@ import (
 func TestDriverTLS(t *testing.T) {
 	t.Parallel()
 	drivertest.Run(t, drivertest.Suite{
-		TLS: true, Only: "TLS",
+		TLS: true, Only: []string{"TLS"},
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
 			p := between(t)
@@ -147,7 +147,7 @@ func encoded(t *testing.T, v any) json.RawMessage {
 func TestDriverPCIe(t *testing.T) {
 	t.Parallel()
 	drivertest.Run(t, drivertest.Suite{
-		PCIe: true, Only: "PCIe",
+		PCIe: true, Only: []string{"PCIe"},
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
 			plane := testkit.DataPlane(t)

@@ -185,6 +185,12 @@ func (d *Driver) createHost(ctx context.Context, step *driver.Step, h *driver.Ho
 			return err
 		}
 	}
+	if sess, _ := d.now(); !sess.features.HostsOnce && sess.methods != nil {
+		all, err := d.findSubsystem(ctx, h.Subsystem)
+		if there := find(all, h.Key()); err == nil && there != nil {
+			return exists(step, there, method, nil)
+		}
+	}
 	err := spdkrpc.NvmfAddHost{NQN: h.Subsystem, Host: h.NQN, Psk: d.psk(h.TLSKey)}.Do(ctx, d.client)
 	if err == nil {
 		return nil

@@ -18,13 +18,16 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestDriver runs the suite on opi-dataplane.
-func TestDriver(t *testing.T) {
-	drivertest.Run(t, drivertest.Suite{
+func TestDriver(t *testing.T) { drivertest.Run(t, suite()) }
+
+// suite is what the newest data plane can do, and how to start one with further flags.
+func suite(flags ...string) drivertest.Suite {
+	return drivertest.Suite{
 		Remote: true, Crypto: true, Limits: true, Virtio: true, TLSKeys: true,
 		New: func(t *testing.T) *drivertest.DataPlane {
 			t.Helper()
 			vhostDir := testkit.SocketDir(t)
-			plane := testkit.DataPlane(t, "--vhost-dir", vhostDir, "--crash-like-spdk")
+			plane := testkit.DataPlane(t, append([]string{"--vhost-dir", vhostDir, "--crash-like-spdk"}, flags...)...)
 			return &drivertest.DataPlane{
 				Driver: start(t, spdk.Config{
 					Network: "unix", Address: plane.Socket(), KeyDir: filepath.Join(t.TempDir(), "keys"),
@@ -35,7 +38,7 @@ func TestDriver(t *testing.T) {
 				Dir: t.TempDir(),
 			}
 		},
-	})
+	}
 }
 
 // run runs a driver until the test ends.

@@ -44,7 +44,7 @@ func (t *Target) acquirePortal(ctx context.Context, at netip.AddrPort, secure bo
 	if at.Addr().Is6() {
 		network = "tcp6"
 	}
-	var lc net.ListenConfig
+	lc := net.ListenConfig{Control: t.transport.control}
 	l, err := lc.Listen(ctx, network, at.String())
 	if err != nil {
 		return nil, errdefs.Wrap(errdefs.FailedPrecondition, err, "listen on %s", at)
@@ -58,7 +58,8 @@ func (t *Target) acquirePortal(ctx context.Context, at netip.AddrPort, secure bo
 	}
 	p := &portal{at: at, key: portalKey(at), references: 1, socket: socket, secure: secure, done: make(chan struct{})}
 	t.portals[p.key] = p
-	t.connections.Go(func() { t.accept(p) })
+	opts := t.transport
+	t.connections.Go(func() { t.accept(p, opts) })
 	return p, nil
 }
 
@@ -85,7 +86,7 @@ func (p *portal) stop() {
 }
 
 // accept takes connections until the socket is closed.
-func (t *Target) accept(p *portal) {
+func (t *Target) accept(p *portal, opts *TransportOptions) {
 	defer close(p.done)
 	for {
 		conn, err := p.socket.AcceptTCP()
@@ -97,6 +98,9 @@ func (t *Target) accept(p *portal) {
 			t.log.Warn("connection not accepted", "address", p.at.String(), "err", err)
 			<-time.After(acceptPause)
 			continue
+		}
+		if err := opts.accepted(conn); err != nil {
+			t.log.Warn("connection not as the transport wants it", "address", p.at.String(), "err", err)
 		}
 		t.serve(conn, p)
 	}

@@ -3,6 +3,7 @@
 package target
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -28,6 +29,12 @@ type TransportOptions struct {
 	KAS uint16
 	// MinKATOMillis is the shortest keep alive timeout. Default 10000.
 	MinKATOMillis uint32
+	// SocketPriority is the priority of connections for the network, 0 to 16 (socket(7), SO_PRIORITY; above
+	// 6 it is a privilege). Default 0.
+	SocketPriority uint32
+	// AckTimeoutMillis is how long sent data may stay unacknowledged before a connection ends (tcp(7),
+	// TCP_USER_TIMEOUT); 0 leaves it to the system.
+	AckTimeoutMillis uint32
 }
 
 func (o *TransportOptions) setDefaults() {
@@ -59,6 +66,8 @@ func (o *TransportOptions) validate() error {
 	check(o.MaxIOQpairsPerController < 65535, "max_io_qpairs_per_ctrlr", "must be below 65535")
 	check(o.InCapsuleDataSizeBytes%16 == 0 && o.InCapsuleDataSizeBytes <= 65536, "in_capsule_data_size", "must be a multiple of 16 of at most 65536")
 	check(o.MaxIOSizeBytes >= 8192 && o.MaxIOSizeBytes <= 4<<20 && bits.OnesCount32(o.MaxIOSizeBytes) == 1, "max_io_size", "must be a power of two from 8192 to 4194304")
+	check(o.SocketPriority <= 16, "sock_priority", "must be at most 16")
+	check(o.AckTimeoutMillis <= math.MaxInt32, "ack_timeout", "must be below 2^31")
 	return errdefs.Invalid(bad)
 }
 
