@@ -380,6 +380,8 @@ type Namespace struct {
 	// what hosts know the disk by. UUID and NGUID are never empty in a wanted object, because hosts
 	// drop a disk whose identifiers change.
 	UUID, NGUID, EUI64 string
+	// Shown is wanted only: how large hosts know the disk to be.
+	Shown Extent
 }
 
 // NamespaceKey returns the key of that namespace.

@@ -28,6 +28,8 @@ type VirtioBlk struct {
 	Bdev string
 	// PCI is where the host sees it. Drivers whose devices do not appear by themselves ignore it.
 	PCI PCIAddress
+	// Shown is wanted only: how large hosts know the disk to be.
+	Shown Extent
 
 	// Lacks is observed only: which half of the device is missing, by drivers that make it of two.
 	// While LacksBackEnd, Bdev says nothing.
@@ -134,6 +136,8 @@ type VirtioScsiTarget struct {
 	Slot uint32
 	// Bdev is the name of the bdev behind it.
 	Bdev string
+	// Shown is wanted only: how large hosts know the disk to be.
+	Shown Extent
 }
 
 // VirtioScsiTargetKey returns the key of that slot.

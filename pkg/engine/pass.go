@@ -34,6 +34,9 @@ func (e *Engine) pass(ctx context.Context) error {
 	fast, slow, stuck := e.collect()
 	e.noteDrift(epoch, slices.Concat(fast, slow, stuck))
 	for _, s := range stuck {
+		if unsuited := (errUnsuited{}); errors.As(s.err, &unsuited) {
+			e.refresh(ctx, unsuited)
+		}
 		e.postpone(s.en, s.err)
 		s.unlock()
 	}
@@ -131,6 +134,9 @@ func (c coming) has(key driver.Key) bool {
 func (e *Engine) due(en *entry, coming coming) ([]change, error) {
 	there := func(key driver.Key) driver.Object { return e.world.objects[key] }
 	changes, err := diff(en.rec, en.objects, en.obsolete, there)
+	if err == nil {
+		err = e.suited(en, coming)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +146,7 @@ func (e *Engine) due(en *entry, coming coming) ([]change, error) {
 		}
 		for _, need := range c.want.Needs() {
 			if there(need) == nil && !coming.has(need) && !wants(changes, need) {
-				return nil, errdefs.Wrap(errdefs.Unavailable, errWaiting, "%s", describe(need))
+				return nil, e.awaited(need)
 			}
 			if err := e.usurped(need); err != nil {
 				return nil, err

@@ -45,6 +45,7 @@ func nvmeNamespace() resource.Declaration[*pb.NvmeNamespace] {
 				UUID:      m.GetSpec().GetUuid(),
 				NGUID:     m.GetSpec().GetNguid(),
 				EUI64:     eui64(m.GetSpec().GetEui64()),
+				Shown:     shown(r, m.GetSpec().GetVolumeNameRef()),
 			}}, nil
 		},
 		Stats: func(_ resource.Name, m *pb.NvmeNamespace, v resource.View) []driver.Key {
@@ -78,6 +79,7 @@ func completeNamespace(m *pb.NvmeNamespace, c resource.Completion) error {
 		m.Spec = &pb.NvmeNamespaceSpec{}
 	}
 	s := m.GetSpec()
+	noteShown(c, s.GetVolumeNameRef())
 	var prior *pb.NvmeNamespaceSpec
 	if p, ok := c.Prior.(*pb.NvmeNamespace); ok {
 		prior = p.GetSpec()

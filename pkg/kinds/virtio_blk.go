@@ -16,6 +16,10 @@ func virtioBlk() resource.Declaration[*pb.VirtioBlk] {
 		Refused: []resource.Refusal{{
 			Field: "max_io_qps", Reason: "with vhost-user the host's side chooses the number of queues (QEMU: num-queues): leave it 0",
 		}},
+		Complete: func(m *pb.VirtioBlk, c resource.Completion) error {
+			noteShown(c, m.GetVolumeNameRef())
+			return nil
+		},
 		Check: func(m *pb.VirtioBlk, v *resource.Violations) {
 			checkPCI(v, "pcie_id", m.GetPcieId())
 			v.Check(m.GetVolumeNameRef() != "", "volume_name_ref", "must be set to the name of a volume, or the bare name of a bdev")
@@ -40,7 +44,9 @@ func virtioBlk() resource.Declaration[*pb.VirtioBlk] {
 			if err != nil {
 				return nil, err
 			}
-			objects := []driver.Object{&driver.VirtioBlk{Name: r.Name.ID(), Bdev: bdev, PCI: pciAddress(m.GetPcieId())}}
+			objects := []driver.Object{&driver.VirtioBlk{
+				Name: r.Name.ID(), Bdev: bdev, PCI: pciAddress(m.GetPcieId()), Shown: shown(r, m.GetVolumeNameRef()),
+			}}
 			if !unlimited(m.GetMaxLimit()) {
 				objects = append(objects, limits(bdev, m.GetMaxLimit()))
 			}

@@ -56,7 +56,7 @@ func virtioScsiLun() resource.Declaration[*pb.VirtioScsiLun] {
 				return nil, errdefs.Wrap(errdefs.Internal, err, "%s has no slot", r.Name)
 			}
 			return []driver.Object{&driver.VirtioScsiTarget{
-				Controller: resource.Name(m.GetTargetNameRef()).ID(), Slot: uint32(slot), Bdev: bdev,
+				Controller: resource.Name(m.GetTargetNameRef()).ID(), Slot: uint32(slot), Bdev: bdev, Shown: shown(r, m.GetVolumeNameRef()),
 			}}, nil
 		},
 		Stats: func(_ resource.Name, m *pb.VirtioScsiLun, v resource.View) []driver.Key {
@@ -67,6 +67,7 @@ func virtioScsiLun() resource.Declaration[*pb.VirtioScsiLun] {
 
 // completeLun finds the target and gives the LUN a slot in it.
 func completeLun(m *pb.VirtioScsiLun, c resource.Completion) error {
+	noteShown(c, m.GetVolumeNameRef())
 	ref := m.GetTargetNameRef()
 	if !strings.HasPrefix(ref, targetPrefix) && !strings.HasPrefix(ref, scsiCtrlPrefix) {
 		return errdefs.InvalidField("target_name_ref", "%q must be the name of a target or controller, %s… or %s…",

@@ -203,21 +203,27 @@ func (r *rig) file(name string, blocks int64) string {
 
 // rest makes a request of the REST API.
 func (r *rig) rest(verb, path, body string) error {
+	_, err := r.ask(verb, path, body)
+	return err
+}
+
+// ask makes a request of the REST API and returns the answer.
+func (r *rig) ask(verb, path, body string) (string, error) {
 	req, err := http.NewRequestWithContext(r.t.Context(), verb, "http://"+r.bridge.HTTPAddr()+"/v1/"+path, bytes.NewBufferString(body))
 	if err != nil {
-		return err
+		return "", err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s %s: %s: %s", verb, path, resp.Status, answer)
 	}
-	return err
+	return string(answer), err
 }
 
 // create makes the resource of that name.
