@@ -109,6 +109,10 @@ func (e *Engine) Stats(ctx context.Context, kind *resource.Kind, name string) (d
 		return driver.IOStats{}, nil
 	}
 	all, err := statter.Stats(ctx, keys)
+	if errdefs.ClassOf(err) == errdefs.NotFound {
+		// The resource exists; what the data plane has lost is being put back.
+		return driver.IOStats{}, errdefs.Wrap(errdefs.Unavailable, err, "%s is not in the data plane at the moment", name)
+	}
 	if err != nil {
 		return driver.IOStats{}, err
 	}

@@ -230,3 +230,13 @@ func TestNewDataPlaneRefusesNothing(t *testing.T) {
 	}
 	r.agree("after the restart")
 }
+
+// TestStatsOfWhatIsLost: a resource does not cease to exist with its objects.
+func TestStatsOfWhatIsLost(t *testing.T) {
+	r := newRig(t, nil)
+	r.mustCreate("nullVolumes", "", "vol-1", nullVolume())
+	r.behind(driver.Delete, &driver.Bdev{Name: "vol-1", Kind: driver.BdevNull})
+	if _, err := r.eng.Stats(t.Context(), r.kinds["nullVolumes"], "nullVolumes/vol-1"); err != nil { // it may be back already
+		wantClass(t, "stats", err, errdefs.Unavailable)
+	}
+}

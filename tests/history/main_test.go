@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ import (
 
 // runTime is for how long each test makes histories.
 var runTime = flag.Duration("history.time", 20*time.Second, "for how long each test makes new histories")
+
+// enough histories for any time that is given.
+const enough = 200_000
 
 // counted is what the last line says.
 var counted = &tally{}
@@ -56,6 +60,9 @@ func (r reporter) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", strconv.Itoa(enough)); err != nil { // the command line may say otherwise
+		panic(err)
+	}
 	redis.LogTo(slog.New(slog.DiscardHandler)) // that a server which was killed is away is no news
 	goleak.VerifyTestMain(reporter{m})
 }

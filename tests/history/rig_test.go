@@ -23,6 +23,10 @@ type rig struct {
 	toDataPlane, toStore, toBridge *relay
 	clients                        []client
 	dir                            string
+
+	// What histories name: ports for hosts, those of the storage node, and a file.
+	ports, storage [2]int
+	image          string
 }
 
 // newRig starts everything, with a Redis or a file as the store.
