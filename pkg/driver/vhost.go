@@ -30,6 +30,9 @@ type VirtioBlk struct {
 	PCI PCIAddress
 	// Shown is wanted only: how large hosts know the disk to be.
 	Shown Extent
+	// Queues is how many request queues the host has to it, 0 for as many as it likes. Who serves a device
+	// cannot say; a driver that does not make the host's side refuses any number. No data plane tells.
+	Queues uint32
 
 	// Lacks is observed only: which half of the device is missing, by drivers that make it of two.
 	// While LacksBackEnd, Bdev says nothing.

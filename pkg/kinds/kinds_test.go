@@ -233,7 +233,7 @@ func TestBadValues(t *testing.T) {
 		{"qosVolume", "limits.max.rd_bandwidth_mbs", "9223372036854775807"},
 		{"qosVolume", "limits.min.rw_iops_kiops", "1"},
 		{"virtioBlk", "volume_name_ref", ""},
-		{"virtioBlk", "max_io_qps", "4"},
+		{"virtioBlk", "max_io_qps", "257"},
 		{"virtioBlk", "min_limit.rw_iops_kiops", "1"},
 		{"virtioBlk", "max_limit.wr_iops_kiops", "1"},
 		{"virtioScsiTarget", "max_luns", "9"},

@@ -15,16 +15,19 @@ import (
 // nvmeController is an endpoint of a subsystem. On fabrics it is a listener: hosts that connect get
 // controllers of their own from it, so what belongs to a single controller cannot be asked for.
 func nvmeController() resource.Declaration[*pb.NvmeController] {
-	const notFabrics = "has no meaning for a fabrics endpoint, where each host that connects negotiates its own: leave it unset"
+	const (
+		notOurs   = "SPDK gives every host that connects the next free id of the subsystem and cannot be told one: leave it unset"
+		notQueues = "SPDK has one limit of queues for all controllers of a transport, and each host asks for as many as it wants: leave it unset"
+	)
 	return resource.Declaration[*pb.NvmeController]{
 		Mutable: []string{"spec.fabrics_id.traddr", "spec.fabrics_id.trsvcid", "spec.fabrics_id.adrfam"},
 		Refused: []resource.Refusal{
-			{Field: "spec.nvme_controller_id", Reason: notFabrics},
-			{Field: "spec.max_nsq", Reason: notFabrics},
-			{Field: "spec.max_ncq", Reason: notFabrics},
+			{Field: "spec.nvme_controller_id", Reason: notOurs},
+			{Field: "spec.max_nsq", Reason: notQueues},
+			{Field: "spec.max_ncq", Reason: notQueues},
 			{Field: "spec.max_namespaces", Reason: "is the subsystem's to say: set it there"},
 			{Field: "spec.min_limit", Reason: "SPDK has no guaranteed minimum of I/O: leave it unset"},
-			{Field: "spec.max_limit", Reason: "limits of a controller are not supported yet: leave it unset"},
+			{Field: "spec.max_limit", Reason: "SPDK limits volumes, not controllers: leave it unset, and make a QosVolume of each volume behind it"},
 		},
 		Check: checkController,
 		Holds: func(r *resource.Record, m *pb.NvmeController, _ resource.View) []resource.Hold {

@@ -15,7 +15,7 @@ import (
 func nvmeRemoteController() resource.Declaration[*pb.NvmeRemoteController] {
 	return resource.Declaration[*pb.NvmeRemoteController]{
 		Refused: []resource.Refusal{
-			{Field: "queue_size", Reason: "SPDK has one queue size for all controllers, not one for each: leave it 0"},
+			{Field: "queue_size", Reason: "SPDK has no call that sets the size of a remote controller's queues: leave it 0, and set io_queues_count for more of them"},
 		},
 		Secrets: []string{"tcp.psk"},
 		Check: func(m *pb.NvmeRemoteController, v *resource.Violations) {

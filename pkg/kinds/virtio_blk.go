@@ -9,13 +9,13 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 )
 
+// maxVirtioQueues is how many queues SPDK serves a vhost-user device with.
+const maxVirtioQueues = 256
+
 // virtioBlk is a virtio-blk device that a host sees. Its limits lie on the volume behind it.
 func virtioBlk() resource.Declaration[*pb.VirtioBlk] {
 	return resource.Declaration[*pb.VirtioBlk]{
 		Mutable: append([]string{"volume_name_ref"}, limitFields("max_limit")...),
-		Refused: []resource.Refusal{{
-			Field: "max_io_qps", Reason: "with vhost-user the host's side chooses the number of queues (QEMU: num-queues): leave it 0",
-		}},
 		Complete: func(m *pb.VirtioBlk, c resource.Completion) error {
 			noteShown(c, m.GetVolumeNameRef())
 			return nil
@@ -23,6 +23,8 @@ func virtioBlk() resource.Declaration[*pb.VirtioBlk] {
 		Check: func(m *pb.VirtioBlk, v *resource.Violations) {
 			checkPCI(v, "pcie_id", m.GetPcieId())
 			v.Check(m.GetVolumeNameRef() != "", "volume_name_ref", "must be set to the name of a volume, or the bare name of a bdev")
+			v.Check(within(m.GetMaxIoQps(), 0, maxVirtioQueues), "max_io_qps",
+				"%d must be 1 to %d, or 0 for the host's default", m.GetMaxIoQps(), maxVirtioQueues)
 			checkNoMinimum(v, "min_limit", m.GetMinLimit())
 			checkMaximum(v, "max_limit", m.GetMaxLimit())
 		},
@@ -46,6 +48,7 @@ func virtioBlk() resource.Declaration[*pb.VirtioBlk] {
 			}
 			objects := []driver.Object{&driver.VirtioBlk{
 				Name: r.Name.ID(), Bdev: bdev, PCI: pciAddress(m.GetPcieId()), Shown: shown(r, m.GetVolumeNameRef()),
+				Queues: uint32(m.GetMaxIoQps()), //nolint:gosec // bounded by Check
 			}}
 			if !unlimited(m.GetMaxLimit()) {
 				objects = append(objects, limits(bdev, m.GetMaxLimit()))

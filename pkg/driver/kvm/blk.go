@@ -32,7 +32,7 @@ func (d *Driver) blkPart(b *driver.VirtioBlk) (part, error) {
 	s, err := d.seat("pcie_id", b.PCI)
 	return part{
 		id: prefixBlk + b.Name, model: modelBlk, what: "virtio-blk device " + b.Name,
-		socket: filepath.Join(d.cfg.VhostDir, b.Name), seat: s,
+		socket: filepath.Join(d.cfg.VhostDir, b.Name), seat: s, queues: b.Queues,
 	}, err
 }
 
@@ -103,9 +103,14 @@ func (d *Driver) seated(ctx context.Context, p part, fresh bool) error {
 	return nil
 }
 
-// inner carries out one step in the data plane.
+// inner carries out one step in the data plane. The number of queues is for QEMU only.
 func (d *Driver) inner(ctx context.Context, step driver.Step) error {
 	step.After = nil
+	if b, ok := step.Object.(*driver.VirtioBlk); ok && b.Queues > 0 {
+		served := *b
+		served.Queues = 0
+		step.Object = &served
+	}
 	return d.cfg.Inner.Apply(ctx, []driver.Step{step})[0]
 }
 

@@ -27,13 +27,18 @@ func TestDevicesComeAndGo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
 	v, w := volume("aa"), volume("bb")
-	first := &driver.VirtioBlk{Name: "first", Bdev: v.Name, PCI: driver.PCIAddress{Virtual: 3}}
+	first := &driver.VirtioBlk{Name: "first", Bdev: v.Name, PCI: driver.PCIAddress{Virtual: 3}, Queues: 3}
 	second := &driver.VirtioBlk{Name: "second", Bdev: w.Name, PCI: driver.PCIAddress{Physical: 1, Virtual: 36}}
 	third := &driver.VirtioBlk{Name: "third", Bdev: w.Name, PCI: driver.PCIAddress{Port: 1, Physical: 7}}
 	r.create(v, w, first, second, third)
 	r.vm.sits("opi-first", "pci.opi.0 03.0")
 	r.vm.sits("opi-second", "pci.opi.1 05.0")
 	r.vm.sits("opi-third", "pci.opi.1 07.0")
+	var queues uint32
+	r.vm.do("qom-get", map[string]any{"path": "/machine/peripheral/opi-first", "property": "num-queues"}, &queues)
+	if queues != first.Queues {
+		t.Errorf("the device has %d queues, not %d", queues, first.Queues)
+	}
 	for _, b := range []*driver.VirtioBlk{first, second, third} {
 		if d := b.Differences(r.blk(b.Name)); len(d) > 0 {
 			t.Errorf("%s differs in %v", b.Name, d)

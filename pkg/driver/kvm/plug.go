@@ -46,6 +46,8 @@ type part struct {
 	// socket is the path of the back end's.
 	socket string
 	seat   seat
+	// queues is how many request queues the device has, 0 for QEMU's choice.
+	queues uint32
 }
 
 // refused returns the error of a command: FailedPrecondition if QEMU refused it, else as it is.
@@ -97,6 +99,9 @@ func (d *Driver) plug(ctx context.Context, p part) error {
 			return err
 		}
 		arguments["chardev"] = p.id
+		if p.queues > 0 {
+			arguments["num-queues"] = p.queues
+		}
 	case modelNvme:
 		arguments["socket"] = map[string]any{"type": "unix", "path": p.socket}
 	}

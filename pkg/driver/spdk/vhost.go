@@ -51,6 +51,11 @@ func (d *Driver) findVhost(ctx context.Context, name string) (*spdkrpc.VhostCont
 
 func (d *Driver) createVirtioBlk(ctx context.Context, step *driver.Step, b *driver.VirtioBlk) error {
 	const method = "vhost_create_blk_controller"
+	if b.Queues > 0 {
+		return errdefs.InvalidField("max_io_qps",
+			"%d cannot be had for virtio-blk device %s: with vhost-user the host's side chooses the number of queues (QEMU: num-queues): leave it 0",
+			b.Queues, b.Name)
+	}
 	err := spdkrpc.VhostCreateBlkController{Ctrlr: b.Name, DevName: b.Bdev}.Do(ctx, d.client)
 	if err == nil {
 		return nil
