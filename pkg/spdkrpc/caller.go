@@ -49,6 +49,7 @@ const (
 	CodeInvalid      = -22  // invalid argument
 	CodeNoSpace      = -28  // no space left
 	CodeRange        = -34  // result does not fit
+	CodeNotSupported = -95  // not in this build, or not with these parameters
 	CodeTimedOut     = -110 // connection timed out
 	CodeAlready      = -114 // this path is attached already
 	CodeNoKey        = -126 // no such key in the keyring

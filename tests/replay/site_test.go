@@ -35,21 +35,22 @@ type node struct {
 	port      int
 }
 
-func newNode(t *testing.T, store string) *node {
+func newNode(t *testing.T, store string, flags ...string) *node {
 	t.Helper()
 	n := &node{dataPlane: testkit.DataPlane(t), port: testkit.FreePort(t)}
-	n.serve(t, store)
+	n.serve(t, store, flags...)
 	testkit.Eventually(t, "a new node is ready", func() error { return n.ready(t.Context()) })
 	return n
 }
 
 // serve starts a bridge for the node, which is the one that is asked from now on. It need not have
 // the lease yet.
-func (n *node) serve(t *testing.T, store string) {
+func (n *node) serve(t *testing.T, store string, flags ...string) {
 	t.Helper()
 	n.bridge = testkit.Bridge(t, testkit.BridgeConfig{
 		SPDK: n.dataPlane.Addr(), Store: store,
 		WaitFor: "/healthz", // it must start whatever else is away
+		Flags:   flags,
 	})
 	conn, err := grpc.NewClient("dns:///"+n.bridge.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
@@ -63,10 +64,15 @@ func (n *node) serve(t *testing.T, store string) {
 // export makes a subsystem with a listener on the node's port and a namespace of that volume.
 func (n *node) export(t *testing.T, id, nqn, host, uuid, volume string) {
 	t.Helper()
+	n.exportTo(t, id, &pb.NvmeSubsystemSpec{Nqn: nqn, Hostnqn: host, SerialNumber: "SN-" + id}, uuid, volume)
+}
+
+// exportTo makes that subsystem, with a listener and a namespace as export does.
+func (n *node) exportTo(t *testing.T, id string, subsystem *pb.NvmeSubsystemSpec, uuid, volume string) {
+	t.Helper()
 	c := pb.NewFrontendNvmeServiceClient(n.conn)
 	_, err := c.CreateNvmeSubsystem(t.Context(), &pb.CreateNvmeSubsystemRequest{
-		NvmeSubsystemId: id,
-		NvmeSubsystem:   &pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{Nqn: nqn, Hostnqn: host, SerialNumber: "SN-" + id}},
+		NvmeSubsystemId: id, NvmeSubsystem: &pb.NvmeSubsystem{Spec: subsystem},
 	})
 	must(t, err)
 	_, err = c.CreateNvmeController(t.Context(), &pb.CreateNvmeControllerRequest{
@@ -86,6 +92,18 @@ func (n *node) export(t *testing.T, id, nqn, host, uuid, volume string) {
 	must(t, err)
 }
 
+// volume makes aioVolumes/vol-1 on a file.
+func (n *node) volume(t *testing.T) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "volume.img")
+	must(t, os.WriteFile(file, nil, 0o600))
+	must(t, os.Truncate(file, volumeSize))
+	_, err := pb.NewAioVolumeServiceClient(n.conn).CreateAioVolume(t.Context(), &pb.CreateAioVolumeRequest{
+		AioVolumeId: "vol-1", AioVolume: &pb.AioVolume{BlockSize: 512, Filename: file},
+	})
+	must(t, err)
+}
+
 // site is a storage node, a DPU in front of it, and the DPU's store.
 type site struct {
 	storage, dpu *node
@@ -98,15 +116,8 @@ type site struct {
 func newSite(t *testing.T, onRedis bool) *site {
 	t.Helper()
 	dir := t.TempDir()
-	file := filepath.Join(dir, "volume.img")
-	must(t, os.WriteFile(file, nil, 0o600))
-	must(t, os.Truncate(file, volumeSize))
-
 	s := &site{storage: newNode(t, "bolt://"+filepath.Join(dir, "storage.db"))}
-	_, err := pb.NewAioVolumeServiceClient(s.storage.conn).CreateAioVolume(t.Context(), &pb.CreateAioVolumeRequest{
-		AioVolumeId: "vol-1", AioVolume: &pb.AioVolume{BlockSize: 512, Filename: file},
-	})
-	must(t, err)
+	s.storage.volume(t)
 	s.storage.export(t, "vol-1", storageNQN, "", "", "aioVolumes/vol-1")
 
 	store := "bolt://" + filepath.Join(dir, "dpu.db")
@@ -117,7 +128,7 @@ func newSite(t *testing.T, onRedis bool) *site {
 	s.store = store
 	s.dpu = newNode(t, store)
 	remote := pb.NewNvmeRemoteControllerServiceClient(s.dpu.conn)
-	_, err = remote.CreateNvmeRemoteController(t.Context(), &pb.CreateNvmeRemoteControllerRequest{
+	_, err := remote.CreateNvmeRemoteController(t.Context(), &pb.CreateNvmeRemoteControllerRequest{
 		NvmeRemoteControllerId: "storage-1",
 		NvmeRemoteController:   &pb.NvmeRemoteController{Multipath: pb.NvmeMultipath_NVME_MULTIPATH_MULTIPATH},
 	})

@@ -93,8 +93,11 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 	switch spdkrpc.Refusal(err).Code {
 	case spdkrpc.CodeIO, spdkrpc.CodeTimedOut:
 		check := "check address, port, subsystem NQN and its list of hosts"
-		if p.TLSKey != "" {
-			check += ", and that the target has the same TLS key for us"
+		switch {
+		case p.TLSKey != "":
+			check += ", and that it listens with TLS and has the same TLS key for us"
+		case a.Transport == driver.TransportTCP:
+			check += ", and whether it listens with TLS, for which the path needs a TLS key"
 		}
 		return errdefs.Wrap(errdefs.Unavailable, err,
 			"attach %s: the target cannot be reached there, or does not let us in: %s", name(p), check).WithInfo(driver.ReasonTargetUnreachable, metadata(method, spdkrpc.Refusal(err)))
@@ -102,6 +105,11 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 		// The controller has more namespaces than SPDK could name in its answer. It is attached.
 		sess.brought.note(p.Controller, nil, true)
 		return nil
+	case spdkrpc.CodeNotSupported:
+		if p.TLSKey != "" {
+			return refuse(errdefs.Unimplemented, method, err,
+				"attach %s: this data plane has no TLS with pre-shared keys: leave the key out, or use a data plane that has it", name(p))
+		}
 	case spdkrpc.CodeNoKey:
 		return refuse(errdefs.FailedPrecondition, method, err, "attach %s: TLS key %s does not exist", name(p), p.TLSKey)
 	case spdkrpc.CodeNoDevice:
