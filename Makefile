@@ -102,6 +102,10 @@ test-history: test-needs ## Random histories under faults, HISTORY=30m of each t
 	$(GO) test -c -o $(BIN)/history.test ./tests/history
 	@cd tests/history && $(BIN)/history.test -test.timeout 0 -test.artifacts -test.outputdir $(BIN) -history.time $(or $(HISTORY),30m)
 
+.PHONY: soak
+soak: test-needs ## Ten minutes of mixed load with faults at 10,000 disks; looks for what grows
+	$(GO) test ./tests/soak -count=1 -v -timeout 60m -soak.disks 10000 -soak.load 10m
+
 .PHONY: lint
 lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ the first time)
 	$(GOLANGCI) run ./...

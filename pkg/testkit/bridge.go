@@ -128,5 +128,8 @@ func (b *BridgeProcess) Resume() { b.p.tb.Helper(); b.p.signal(syscall.SIGCONT) 
 // Running says whether it was started and has not ended.
 func (b *BridgeProcess) Running() bool { return b.p.running() }
 
+// PID returns the number of the process that runs.
+func (b *BridgeProcess) PID() int { return b.p.cmd.Process.Pid }
+
 // Output returns the last of what it printed.
 func (b *BridgeProcess) Output() string { return b.p.output.String() }

@@ -71,5 +71,8 @@ func (d *DataPlaneProcess) Pause() { d.p.tb.Helper(); d.p.signal(syscall.SIGSTOP
 // Resume lets it go on.
 func (d *DataPlaneProcess) Resume() { d.p.tb.Helper(); d.p.signal(syscall.SIGCONT) }
 
+// PID returns the number of the process that runs.
+func (d *DataPlaneProcess) PID() int { return d.p.cmd.Process.Pid }
+
 // Output returns the last of what it printed.
 func (d *DataPlaneProcess) Output() string { return d.p.output.String() }
