@@ -111,7 +111,16 @@ lint: $(GOLANGCI) ## Run golangci-lint (installs the pinned version into .bin/ t
 	$(GOLANGCI) run ./...
 
 .PHONY: bench
-bench: build ## Run the benchmarks
+bench: build test-needs ## Measure the targets of the control plane, as Markdown (some 4 minutes); BENCH="--spdk … --start …" for SPDK
+	@echo '1,000 disks, one to a subsystem, on a file:'; echo
+	@$(GO) run ./tests/bench --disks 1000 $(BENCH)
+	@echo '10,000 disks, ten to a subsystem, on a file:'; echo
+	@$(GO) run ./tests/bench --disks 10000 --per-subsystem 10 --skip io,hostio,floors $(BENCH)
+	@echo '1,000 disks, on Redis that syncs each write:'; echo
+	@$(GO) run ./tests/bench --disks 1000 --store redis --skip io,hostio,floors $(BENCH)
+
+.PHONY: bench-code
+bench-code: ## Run the benchmarks of the rooms
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $$($(GO) list ./... | grep -v /tests/iobench)
 
 .PHONY: bench-io

@@ -43,12 +43,12 @@ func (e *Engine) erase(ctx context.Context, rec *resource.Record) error {
 
 func (e *Engine) commit(ctx context.Context, name resource.Name, w store.Write) ([]uint64, error) {
 	revisions, err := e.cfg.Store.Commit(ctx, []store.Write{w})
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if err == nil {
-		e.storeErr = nil
+		e.storeAnswers()
 		return revisions, nil
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	switch errdefs.ClassOf(err) { //nolint:exhaustive // with all other classes nothing was done
 	case errdefs.Unavailable:
 		e.storeErr = err
@@ -61,6 +61,19 @@ func (e *Engine) commit(ctx context.Context, name resource.Name, w store.Write) 
 		signal(e.doubt)
 	}
 	return nil, errdefs.Wrap(errdefs.ClassOf(err), err, "the store did not confirm %s", name)
+}
+
+// storeAnswers notes that the store has answered. Each of hundreds of commits at a time does, so the lock
+// that keeps everybody out is taken only when that is news.
+func (e *Engine) storeAnswers() {
+	e.mu.RLock()
+	news := e.storeErr != nil
+	e.mu.RUnlock()
+	if news {
+		e.mu.Lock()
+		e.storeErr = nil
+		e.mu.Unlock()
+	}
 }
 
 // decode makes an entry of what the store holds. Hold mu.

@@ -11,29 +11,55 @@ import (
 	"time"
 )
 
-// footprint measures the bridge's memory, and the CPU it takes while nothing is asked of it.
+// noteMemory notes what the bridge holds after a measurement.
+func (r *rig) noteMemory(t *table, after string) error {
+	rss, err := residentMiB(r.bridge.Process.Pid)
+	if err != nil {
+		return err
+	}
+	cpu, err := cpuTime(r.bridge.Process.Pid)
+	if err != nil {
+		return err
+	}
+	t.memory = append(t.memory, [2]string{after, fmt.Sprintf("%d MiB, %s", rss, cpu.Round(10*time.Millisecond))})
+	return nil
+}
+
+// idleReadings is how many readings are taken while nothing is asked of the bridge.
+const idleReadings = 5
+
+// footprint measures the bridge's memory, and the CPU it takes, while nothing is asked of it: a series,
+// so that what grows by itself shows.
 func footprint(ctx context.Context, r *rig, t *table) error {
 	pid := r.bridge.Process.Pid
+	period := time.Duration(r.idleSeconds) * time.Second / idleReadings
+	var memory, busy []string
+	var total time.Duration
 	before, err := cpuTime(pid)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(time.Duration(r.idleSeconds) * time.Second):
+	for range idleReadings {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(period):
+		}
+		after, err := cpuTime(pid)
+		if err != nil {
+			return err
+		}
+		rss, err := residentMiB(pid)
+		if err != nil {
+			return err
+		}
+		memory = append(memory, fmt.Sprint(rss))
+		busy = append(busy, fmt.Sprintf("%.1f", 100*(after-before).Seconds()/period.Seconds()))
+		total, before = total+after-before, after
 	}
-	after, err := cpuTime(pid)
-	if err != nil {
-		return err
-	}
-	rss, err := residentMiB(pid)
-	if err != nil {
-		return err
-	}
-	t.add(fmt.Sprintf("memory with %d disks", r.disks), fmt.Sprintf("%d MiB RSS", rss), "", "")
-	t.add(fmt.Sprintf("idle CPU with %d disks", r.disks),
-		fmt.Sprintf("%.2f %% of a core", 100*(after-before).Seconds()/float64(r.idleSeconds)), "", "")
+	t.add(fmt.Sprintf("memory with %d disks, every %s", r.disks, period), strings.Join(memory, ", ")+" MiB RSS", "", "")
+	t.add(fmt.Sprintf("idle CPU with %d disks, every %s", r.disks, period), strings.Join(busy, ", ")+" % of a core", "",
+		fmt.Sprintf("%.2f %% over all", 100*total.Seconds()/float64(r.idleSeconds)))
 	return nil
 }
 

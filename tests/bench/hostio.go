@@ -20,38 +20,62 @@ const (
 	hostDiskSize = 64 << 20
 )
 
-// hostIO compares what a host's disk does while the bridge is there, and while it is dead.
-func hostIO(ctx context.Context, r *rig, t *table) error {
+// hostDiskNQN returns the subsystem of a disk for hosts to read from, which it makes if it is not there.
+func (r *rig) hostDiskNQN(ctx context.Context) (nqn string, err error) {
+	const sub = "nvmeSubsystems/" + hostDisk
+	nqn = "nqn.2024-01.io.example.bench:" + hostDisk
+	c := pb.NewFrontendNvmeServiceClient(r.conn)
 	if _, err := pb.NewMallocVolumeServiceClient(r.conn).CreateMallocVolume(ctx, &pb.CreateMallocVolumeRequest{
 		MallocVolumeId: hostDisk, MallocVolume: &pb.MallocVolume{BlockSize: 4096, BlocksCount: hostDiskSize / 4096},
 	}); err != nil {
-		return err
+		return "", err
 	}
-	c := pb.NewFrontendNvmeServiceClient(r.conn)
-	const sub = "nvmeSubsystems/" + hostDisk
-	nqn := "nqn.2024-01.io.example.bench:" + hostDisk
 	if _, err := c.CreateNvmeSubsystem(ctx, &pb.CreateNvmeSubsystemRequest{
 		NvmeSubsystemId: hostDisk, NvmeSubsystem: &pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{Nqn: nqn}},
 	}); err != nil {
-		return err
+		return "", err
 	}
 	if err := r.listen(ctx, sub); err != nil {
-		return err
+		return "", err
 	}
-	if _, err := c.CreateNvmeNamespace(ctx, &pb.CreateNvmeNamespaceRequest{
+	_, err = c.CreateNvmeNamespace(ctx, &pb.CreateNvmeNamespaceRequest{
 		Parent: sub, NvmeNamespaceId: hostDisk,
 		NvmeNamespace: &pb.NvmeNamespace{Spec: &pb.NvmeNamespaceSpec{VolumeNameRef: "mallocVolumes/" + hostDisk}},
-	}); err != nil {
+	})
+	return nqn, err
+}
+
+// dataPlaneIO measures what one host gets from a disk in memory, at depths as in the design's table. Host
+// and data plane share the processors.
+func dataPlaneIO(ctx context.Context, r *rig, t *table) error {
+	nqn, err := r.hostDiskNQN(ctx)
+	if err != nil {
+		return err
+	}
+	for _, depth := range []int{1, 32, 128} {
+		iops, err := r.hostIOPS(ctx, nqn, depth)
+		if err != nil {
+			return err
+		}
+		t.add(fmt.Sprintf("the data plane's disk, 4 KiB random reads at depth %d", depth), fmt.Sprintf("%.0f IOPS", iops), "", "")
+	}
+	return nil
+}
+
+// hostIO compares what a host's disk does while the bridge is there, and while it is dead.
+func hostIO(ctx context.Context, r *rig, t *table) error {
+	nqn, err := r.hostDiskNQN(ctx)
+	if err != nil {
 		return err
 	}
 	var with, without float64
 	for range hostRounds {
-		up, err := r.hostIOPS(ctx, nqn)
+		up, err := r.hostIOPS(ctx, nqn, hostDepth)
 		if err != nil {
 			return err
 		}
 		kill(r.bridge)
-		down, err := r.hostIOPS(ctx, nqn)
+		down, err := r.hostIOPS(ctx, nqn, hostDepth)
 		if err != nil {
 			return err
 		}
@@ -66,10 +90,10 @@ func hostIO(ctx context.Context, r *rig, t *table) error {
 }
 
 // hostIOPS reads from the disk for a while, as a host would, and wants no error.
-func (r *rig) hostIOPS(ctx context.Context, nqn string) (float64, error) {
+func (r *rig) hostIOPS(ctx context.Context, nqn string, depth int) (float64, error) {
 	cmd := exec.CommandContext(ctx, r.program("opi-dataplane"), "io", "bench", //nolint:gosec // the bench's own program
 		"--address", fmt.Sprintf("tcp://127.0.0.1:%d", r.nvmePort), "--subnqn", nqn, "--json",
-		"--depth", fmt.Sprint(hostDepth), "--duration", fmt.Sprintf("%ds", hostSeconds))
+		"--depth", fmt.Sprint(depth), "--duration", fmt.Sprintf("%ds", hostSeconds))
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("host I/O: %w", err)

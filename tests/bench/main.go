@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -23,6 +25,8 @@ import (
 type settings struct {
 	bin          string // directory of the programs
 	spdk         string // address of a running data plane, "" to start opi-dataplane
+	command      string // command that starts a data plane at that address, "" for none
+	skip         string // names of measurements, comma-separated
 	store        string // "bolt", "redis", or a store URL
 	disks        int    // how many disks
 	perSubsystem int    // namespaces of each subsystem
@@ -34,7 +38,9 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.bin, "bin", "bin", "directory with opi-bridge and opi-dataplane")
-	flag.StringVar(&s.spdk, "spdk", "", "use the data plane at this address (unix:///PATH or tcp://HOST:PORT) instead of starting opi-dataplane; restarts are then left out")
+	flag.StringVar(&s.spdk, "spdk", "", "use the data plane at this address (unix:///PATH or tcp://HOST:PORT) instead of starting opi-dataplane; without --start, restarts are then left out")
+	flag.StringVar(&s.command, "start", "", "start, and restart, the data plane at --spdk with this command of the shell: 'spdk_tgt -r /tmp/spdk.sock'")
+	flag.StringVar(&s.skip, "skip", "", "measurements to leave out, comma-separated: "+strings.Join(measureNames(), ", "))
 	flag.StringVar(&s.store, "store", "bolt", "bolt, redis (started here, appendfsync always), or the URL of a store")
 	flag.IntVar(&s.disks, "disks", 1000, "number of disks")
 	flag.IntVar(&s.perSubsystem, "per-subsystem", 1, "disks of each subsystem; SPDK has at most 1,024 subsystems")
@@ -64,14 +70,48 @@ func run(s settings) error {
 	}
 	t := &table{}
 	defer t.print(os.Stdout)
-	for _, measure := range []func(context.Context, *rig, *table) error{
-		oneAtATime, manyInFlight, hostIO, buildDisks, reads, footprint, dataPlaneRestart, bridgeRestart, deleteDisks,
-	} {
-		if err := measure(ctx, r, t); err != nil {
+	for _, m := range measures() {
+		if slices.Contains(strings.Split(s.skip, ","), m.name) {
+			continue
+		}
+		if err := m.run(ctx, r, t); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if err := r.noteMemory(t, m.name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// measure is one thing to measure.
+type measure struct {
+	name string
+	run  func(context.Context, *rig, *table) error
+}
+
+// measures lists them in their order: what comes later finds what the earlier have made.
+func measures() []measure {
+	return []measure{
+		{"one", oneAtATime},
+		{"many", manyInFlight},
+		{"floors", floors},
+		{"io", dataPlaneIO},
+		{"hostio", hostIO},
+		{"build", buildDisks},
+		{"reads", reads},
+		{"idle", footprint},
+		{"restart", dataPlaneRestart},
+		{"bridge", bridgeRestart},
+		{"delete", deleteDisks},
+	}
+}
+
+func measureNames() (names []string) {
+	for _, m := range measures() {
+		names = append(names, m.name)
+	}
+	return names
 }
 
 // program returns the path of one of the programs.

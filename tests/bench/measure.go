@@ -99,7 +99,8 @@ func buildDisks(ctx context.Context, r *rig, t *table) error {
 	if err := r.each(ctx, r.disks, r.createNamespace); err != nil {
 		return err
 	}
-	t.add(fmt.Sprintf("%d disks (%d subsystems) through the API", r.disks, r.subsystems()), round(time.Since(start)).String(), "", "")
+	took := time.Since(start)
+	t.add(fmt.Sprintf("%d disks (%d subsystems) through the API", r.disks, r.subsystems()), round(took).String(), "", perDisk(r.disks, took))
 	return nil
 }
 
@@ -122,6 +123,28 @@ func reads(ctx context.Context, r *rig, t *table) error {
 		return err
 	}
 	t.add("list, page of 50", list.String(), "", "")
+	return listAll(ctx, r, t)
+}
+
+// listAll lists all volumes, page by page.
+func listAll(ctx context.Context, r *rig, t *table) error {
+	const pageSize = 50
+	start, pages, listed := time.Now(), 0, 0
+	for token := ""; ; {
+		page, err := pb.NewNullVolumeServiceClient(r.conn).ListNullVolumes(ctx, &pb.ListNullVolumesRequest{PageSize: pageSize, PageToken: token})
+		if err != nil {
+			return err
+		}
+		pages, listed = pages+1, listed+len(page.GetNullVolumes())
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	if listed != r.disks {
+		return fmt.Errorf("%d volumes were listed, there are %d", listed, r.disks)
+	}
+	took := time.Since(start)
+	t.add(fmt.Sprintf("%d volumes listed in %d pages", listed, pages), round(took).String(), "", fmt.Sprintf("%s a page", round(took/time.Duration(pages))))
 	return nil
 }
 
@@ -148,19 +171,30 @@ func dataPlaneRestart(ctx context.Context, r *rig, t *table) error {
 		return err
 	}
 	t.add(fmt.Sprintf("%d disks back after a data-plane restart", r.disks), round(took).String(), round(floor).String(),
-		fmt.Sprintf("%.1f x", took.Seconds()/floor.Seconds()))
+		fmt.Sprintf("%.1f x, %s", took.Seconds()/floor.Seconds(), perDisk(r.disks, took)))
 	return nil
 }
 
-// rawReplay builds the same disks raw on a data plane of its own.
+// rawReplay builds the same disks raw on an empty data plane, and gives the bridge another after that.
 func (r *rig) rawReplay(ctx context.Context) (time.Duration, error) {
-	bare := &rig{settings: r.settings, dir: r.dir, nvmePort: r.nvmePort + 1}
-	bare.spdk = r.spdk + ".raw"
-	if err := bare.startDataPlane(ctx); err != nil {
+	kill(r.bridge)
+	kill(r.dataPlane)
+	if err := r.startDataPlane(ctx); err != nil {
 		return 0, err
 	}
-	defer bare.stop()
-	c, err := dialRaw(ctx, bare.spdk)
+	total, err := r.rawBuild(ctx)
+	if err != nil {
+		return 0, err
+	}
+	kill(r.dataPlane)
+	if err := r.startDataPlane(ctx); err != nil {
+		return 0, err
+	}
+	return total, r.startBridge(ctx)
+}
+
+func (r *rig) rawBuild(ctx context.Context) (time.Duration, error) {
+	c, err := dialRaw(ctx, r.spdk)
 	if err != nil {
 		return 0, err
 	}
@@ -169,7 +203,7 @@ func (r *rig) rawReplay(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	var total time.Duration
-	for _, group := range bare.rawDisks() {
+	for _, group := range r.rawDisks() {
 		took, err := c.pipeline(group, r.inFlight)
 		if err != nil {
 			return 0, err
@@ -186,7 +220,8 @@ func bridgeRestart(ctx context.Context, r *rig, t *table) error {
 	if err := r.startBridge(ctx); err != nil {
 		return err
 	}
-	t.add(fmt.Sprintf("bridge ready again with %d disks", r.disks), round(time.Since(start)).String(), "", "")
+	took := time.Since(start)
+	t.add(fmt.Sprintf("bridge ready again with %d disks", r.disks), round(took).String(), "", perDisk(r.disks, took))
 	return until(ctx, func() error {
 		_, err := pb.NewNullVolumeServiceClient(r.conn).GetNullVolume(ctx, &pb.GetNullVolumeRequest{Name: "nullVolumes/" + volumeID(0)})
 		return err
@@ -216,6 +251,7 @@ func deleteDisks(ctx context.Context, r *rig, t *table) error {
 	if err := r.each(ctx, r.disks, r.deleteVolume); err != nil {
 		return err
 	}
-	t.add(fmt.Sprintf("%d disks deleted through the API", r.disks), round(time.Since(start)).String(), "", "")
+	took := time.Since(start)
+	t.add(fmt.Sprintf("%d disks deleted through the API", r.disks), round(took).String(), "", perDisk(r.disks, took))
 	return nil
 }

@@ -38,7 +38,14 @@ func (r *rig) start(ctx context.Context) error {
 	if err := r.startStore(ctx); err != nil {
 		return err
 	}
-	if r.spdk == "" {
+	switch {
+	case r.command != "" && r.spdk == "":
+		return errors.New("--start needs --spdk, the address at which the data plane will be")
+	case r.command != "":
+		if err := r.startDataPlane(ctx); err != nil {
+			return err
+		}
+	case r.spdk == "":
 		r.spdk = "unix://" + filepath.Join(r.dir, "rpc.sock")
 		if err := r.startDataPlane(ctx); err != nil {
 			return err
@@ -91,6 +98,10 @@ func (r *rig) startStore(ctx context.Context) error {
 
 func (r *rig) startDataPlane(ctx context.Context) error {
 	r.dataPlane = command(ctx, r.program("opi-dataplane"), "serve", "--rpc-listen", r.spdk, "--log-level", "warn")
+	if r.settings.command != "" {
+		r.dataPlane = command(ctx, "sh", "-c", "exec "+r.settings.command)
+		r.dataPlane.Stderr = nil // it says much
+	}
 	if err := r.dataPlane.Start(); err != nil {
 		return err
 	}

@@ -10,7 +10,10 @@ import (
 )
 
 // table collects the figures of a run.
-type table struct{ rows [][4]string }
+type table struct {
+	rows   [][4]string
+	memory [][2]string // what was measured last, and what the bridge held after it
+}
 
 // add notes a figure, the floor it is compared with, and the comparison.
 func (t *table) add(what, figure, floor, ratio string) {
@@ -23,6 +26,12 @@ func (t *table) print(w io.Writer) {
 	for _, r := range t.rows {
 		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", r[0], r[1], r[2], r[3])
 	}
+	fmt.Fprintln(w, "\n| after | bridge, RSS and CPU so far |")
+	fmt.Fprintln(w, "|---|---|")
+	for _, m := range t.memory {
+		fmt.Fprintf(w, "| %s | %s |\n", m[0], m[1])
+	}
+	fmt.Fprintln(w)
 }
 
 // sample is a set of durations.
@@ -53,5 +62,8 @@ func round(d time.Duration) time.Duration {
 	}
 	return d.Round(100 * time.Nanosecond)
 }
+
+// perDisk says what one of n took.
+func perDisk(n int, d time.Duration) string { return fmt.Sprintf("%s each", round(d/time.Duration(n))) }
 
 func perSecond(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }

@@ -230,7 +230,7 @@ func (s *site) compareDataPlane(disks map[string]identity) {
 		case *driver.Namespace:
 			namespaces++
 			name := "nvmeSubsystems/" + strings.TrimPrefix(o.Subsystem, nqnPrefix) + "/nvmeNamespaces/" + o.Bdev
-			if was := disks[name]; was.uuid != o.UUID || was.nguid != o.NGUID || uint32(was.nsid) != o.NSID { //nolint:gosec // positive
+			if was := disks[name]; was.uuid != o.UUID || was.nguid != o.NGUID || uint32(was.nsid) != o.NSID {
 				s.t.Errorf("%s is %+v in the data plane, want %+v", name, o, was)
 			}
 		}

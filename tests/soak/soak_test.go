@@ -15,8 +15,8 @@ import (
 
 // Two minutes on a slow machine, building and checking included; `make soak` is the long variant.
 var (
-	disks = flag.Int("soak.disks", 1000, "how many disks there are besides those that come and go")
-	load  = flag.Duration("soak.load", 60*time.Second, "how long the load lasts, all rounds together")
+	disks = flag.Int("soak.disks", 400, "how many disks there are besides those that come and go")
+	load  = flag.Duration("soak.load", 40*time.Second, "how long the load lasts, all rounds together")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -4,6 +4,7 @@ package bolt
 
 import (
 	"context"
+	"runtime"
 	"strconv"
 
 	bbolt "go.etcd.io/bbolt"
@@ -74,8 +75,31 @@ func (s *Store) withdraw(r *request) bool {
 	return false
 }
 
+// maxYields bounds how often a writer lets others run before it writes.
+const maxYields = 64
+
+// gather lets those join who are about to: the callers of the last group, which was answered a moment ago,
+// are ready to run and come with their next commits. Without this the first of them would write alone, and
+// all others wait for its sync. It waits for nobody who is not ready to run.
+func (s *Store) gather() {
+	queued := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.queue)
+	}
+	for before, yields := -1, 0; yields < maxYields; yields++ {
+		now := queued()
+		if now == before {
+			return
+		}
+		before = now
+		runtime.Gosched()
+	}
+}
+
 // writeGroup writes what is queued. The caller holds the turn.
 func (s *Store) writeGroup() {
+	s.gather()
 	s.mu.Lock()
 	n := min(len(s.queue), maxGroup)
 	group := append([]*request(nil), s.queue[:n]...)
