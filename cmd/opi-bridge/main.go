@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,8 +24,16 @@ var version string //nolint:gochecknoglobals // the linker can set nothing else
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "opi-bridge:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 1 unless an error has one of its own.
+func exitCode(err error) int {
+	if errors.Is(err, errFindings) {
+		return exitFindings
+	}
+	return 1
 }
 
 // run is main without the process: it ends when the command has, or after SIGINT or SIGTERM.
@@ -43,7 +52,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(env, stderr), versionCommand()) //nolint:contextcheck // commands get it from ExecuteContext
+	root.AddCommand(serveCommand(env, stderr), storeCommand(env), versionCommand()) //nolint:contextcheck // commands get it from ExecuteContext
 	return root.ExecuteContext(ctx)
 }
 

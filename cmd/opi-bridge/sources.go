@@ -40,13 +40,9 @@ func fill(flags *pflag.FlagSet, env func(string) (string, bool)) error {
 		}
 	}
 	given := map[string]bool{}
-	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
-	flags.VisitAll(func(f *pflag.Flag) {
-		if value, ok := env(envName(f.Name)); ok && value != "" && !given[f.Name] && f.Name != "help" {
-			given[f.Name] = true
-			set(f.Name, value, envName(f.Name))
-		}
-	})
+	if err := fromEnvironment(flags, env, given); err != nil {
+		errs = append(errs, err)
+	}
 	path, err := flags.GetString(configFlag)
 	if err != nil || path == "" {
 		return errors.Join(append(errs, err)...)
@@ -64,6 +60,22 @@ func fill(flags *pflag.FlagSet, env func(string) (string, bool)) error {
 			set(entry.key, entry.value, where)
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// fromEnvironment sets the flags that were not given on the command line from the environment, and notes
+// in given which have a value then.
+func fromEnvironment(flags *pflag.FlagSet, env func(string) (string, bool), given map[string]bool) error {
+	var errs []error
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	flags.VisitAll(func(f *pflag.Flag) {
+		if value, ok := env(envName(f.Name)); ok && value != "" && !given[f.Name] && f.Name != "help" {
+			given[f.Name] = true
+			if err := flags.Set(f.Name, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", envName(f.Name), err))
+			}
+		}
+	})
 	return errors.Join(errs...)
 }
 

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/store"
@@ -65,21 +64,12 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.LockTimeout <= 0 {
-		cfg.LockTimeout = 2 * time.Second
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, errdefs.Wrap(errdefs.Unavailable, err, "open store %s", path)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: cfg.LockTimeout, FreelistType: bbolt.FreelistMapType, MaxSize: cfg.MaxBytes,
-	})
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, errdefs.New(errdefs.FailedPrecondition,
-			"open store %s: another process%s has the file, and a file serves one at a time: end that one, or use another file", path, owner(path))
-	case err != nil:
-		return nil, errdefs.Wrap(errdefs.Unavailable, err, "open store %s", path)
+	db, err := openFile(path, cfg.LockTimeout, &bbolt.Options{FreelistType: bbolt.FreelistMapType, MaxSize: cfg.MaxBytes})
+	if err != nil {
+		return nil, err
 	}
 	s := &Store{db: db, path: path, turn: make(chan struct{}, 1)}
 	if err := s.prepare(cfg.Schema); err != nil {

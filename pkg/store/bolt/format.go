@@ -22,17 +22,11 @@ func (s *Store) prepare(schema store.Schema) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		id = tx.ID()
 		fresh := tx.Bucket([]byte(layout.Meta)) == nil
-		if fresh {
-			if name, _ := tx.Cursor().First(); name != nil {
-				refused = errdefs.New(errdefs.FailedPrecondition,
-					"store %s: the file holds something else (bucket %q): use another file", s.path, name)
-				return refused
+		if err := s.buckets(tx); err != nil {
+			if errdefs.ClassOf(err) != "" {
+				refused = err
 			}
-		}
-		for _, name := range []string{layout.Meta, layout.Documents, layout.Sealed, layout.Lease} {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
+			return err
 		}
 		meta := tx.Bucket([]byte(layout.Meta))
 		if fresh {
@@ -57,6 +51,20 @@ func (s *Store) prepare(schema store.Schema) error {
 		return s.writeError(id, err)
 	}
 	return refused
+}
+
+// buckets makes those that are missing, and refuses a file of something else.
+func (s *Store) buckets(tx *bbolt.Tx) error {
+	if name, _ := tx.Cursor().First(); name != nil && tx.Bucket([]byte(layout.Meta)) == nil {
+		return errdefs.New(errdefs.FailedPrecondition,
+			"store %s: the file holds something else (bucket %q): use another file", s.path, name)
+	}
+	for _, name := range []string{layout.Meta, layout.Documents, layout.Sealed, layout.Lease} {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func migrate(tx *bbolt.Tx, schema store.Schema, from int) error {

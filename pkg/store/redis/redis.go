@@ -189,6 +189,7 @@ func (s *Store) settle(ctx context.Context) error {
 type snapshot struct {
 	format, writtenBy, revision string
 	documents                   []store.Document
+	astray                      []string // names of sealed secrets without a document
 }
 
 // snapshot reads everything in one script. Of a newer format it returns no documents, for it may
@@ -226,6 +227,11 @@ func (s *Store) snapshot(ctx context.Context) (snapshot, error) {
 			d.Sealed = []byte(secrets)
 		}
 		out.documents = append(out.documents, d)
+	}
+	for name := range sealed {
+		if _, ok := docs[name]; !ok {
+			out.astray = append(out.astray, name)
+		}
 	}
 	layout.SortDocuments(out.documents)
 	return out, nil

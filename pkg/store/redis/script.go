@@ -25,15 +25,18 @@ var (
 	leaseLua string
 	//go:embed load.lua
 	loadLua string
+	//go:embed restore.lua
+	restoreLua string
 )
 
 // scripts are the scripts with their digests.
-type scripts struct{ barrier, commit, format, lease, load *goredis.Script }
+type scripts struct{ barrier, commit, format, lease, load, restore *goredis.Script }
 
 func newScripts() scripts {
 	return scripts{
 		barrier: goredis.NewScript(barrierLua), commit: goredis.NewScript(commitLua), format: goredis.NewScript(formatLua),
 		lease: goredis.NewScript(leaseLua), load: goredis.NewScript(loadLua),
+		restore: goredis.NewScript(restoreLua),
 	}
 }
 

@@ -169,6 +169,35 @@ func Migrate(schema store.Schema, from int, documents []store.Document) ([]store
 	return documents, nil
 }
 
+// Fit returns the documents of an image in the format of the schema.
+func Fit(where string, m store.Image, schema store.Schema) ([]store.Document, error) {
+	if m.Format < 1 || m.Format > schema.Format() {
+		return nil, Refuse("an image for "+where, strconv.Itoa(m.Format), m.WrittenBy, schema)
+	}
+	if len(m.Documents) > store.MaxImageDocuments {
+		return nil, errdefs.New(errdefs.ResourceExhausted, "%s: %d documents, at most %d are possible", where, len(m.Documents), store.MaxImageDocuments)
+	}
+	return Migrate(schema, m.Format, m.Documents)
+}
+
+// Astray is the error for sealed secrets that belong to no document; nil for none.
+func Astray(where string, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return errdefs.New(errdefs.Internal, "%s: sealed secrets of %d documents that do not exist, %.100q first: mend it by hand", where, len(names), slices.Min(names))
+}
+
+// InUse is the error for a store whose lease somebody has.
+func InUse(where, holder string) error {
+	return errdefs.New(errdefs.FailedPrecondition, "%s: the bridge %q uses it: end that first; nothing was written", where, holder)
+}
+
+// NotEmpty is the error for documents that would be lost.
+func NotEmpty(where, count string) error {
+	return errdefs.New(errdefs.FailedPrecondition, "%s: it holds %s documents already: say that they are to be replaced, or use another store; nothing was written", where, count)
+}
+
 // SortDocuments puts documents in the order of their names, by bytes.
 func SortDocuments(documents []store.Document) {
 	slices.SortFunc(documents, func(a, b store.Document) int { return strings.Compare(a.Name, b.Name) })
