@@ -20,7 +20,7 @@ func services(s settings, eng *engine.Engine, lease *tenure, build telemetry.Bui
 		durability, reason := lease.state()
 		return api.Facts{
 			Ready:   ready(eng, lease)().Ready,
-			Version: build.Version, Instance: s.instance, Durability: durability.Explanation, Lease: reason,
+			Version: build.Version, Instance: s.instance, Durability: durability.Explanation, Lease: reason, HostNQN: s.hostNQN("/"),
 		}
 	}
 	return func(r grpc.ServiceRegistrar) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/server"
 	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
 	"github.com/opi-bridge/opi-bridge/pkg/telemetry"
@@ -28,6 +29,7 @@ type settings struct {
 
 	spdk, store, instance string
 	storeDurability       string
+	hostNQNGiven          string
 	auditInterval         time.Duration
 	host                  driverSettings
 
@@ -60,6 +62,7 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.store, "store", "redis://127.0.0.1:6379/0", "where records are kept: redis://host:port/db or bolt:///path")
 	f.StringVar(&s.storeDurability, "store-durability", "auto", "what a change waits for in Redis before it is answered: auto, fsync, replicas=N, fsync,replicas=N or none")
 	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
+	f.StringVar(&s.hostNQNGiven, "host-nqn", "", "NQN as which the data plane attaches to targets where a path names none; made of machine and instance when empty")
 	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
 
 	s.host.define(f)
@@ -95,6 +98,11 @@ func (s *settings) check() error {
 	}
 	if s.tlsClient != "" && s.tlsCert == "" {
 		wrong("tls-client-ca", "client certificates need TLS: give --tls-cert and --tls-key")
+	}
+	if s.hostNQNGiven != "" {
+		if err := kinds.CheckNQN(s.hostNQNGiven); err != nil {
+			wrong("host-nqn", "%w", err)
+		}
 	}
 	secured := s.insecure || s.tlsCert != ""
 	if err := server.CheckListen("gRPC", s.grpcListen, secured); err != nil {

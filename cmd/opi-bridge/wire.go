@@ -94,7 +94,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	lease := newTenure(store.Observed(opened, storeCall), s.holder(), log)
 	eng, err := engine.New(engine.Config{
 		Driver: fencedDataPlane{card, lease}, Store: lease, Kinds: all, Sealer: sealer, Log: log,
-		AuditInterval: s.auditInterval, CheckID: s.idCheck(), Confirm: lease.valid,
+		AuditInterval: s.auditInterval, CheckID: s.idCheck(), Confirm: lease.valid, HostNQN: s.hostNQN("/"),
 	})
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())

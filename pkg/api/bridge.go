@@ -37,6 +37,8 @@ type Facts struct {
 	Ready bool
 	// Version and Instance are those of the program.
 	Version, Instance string
+	// HostNQN is the NQN as which the data plane attaches to targets where a path names none.
+	HostNQN string
 	// Durability is what the store says of itself, "" before it was asked.
 	Durability string
 	// Lease says why the lease is not held, nil when it is.
@@ -98,7 +100,7 @@ func (s *bridgeService) kindOf(name string) (*resource.Kind, error) {
 func (s *bridgeService) GetStatus(context.Context, *bridgev1.GetStatusRequest) (*bridgev1.Status, error) {
 	facts, status := s.facts(), s.engine.Status()
 	answer := &bridgev1.Status{
-		Ready: facts.Ready, Version: facts.Version, Instance: facts.Instance,
+		Ready: facts.Ready, Version: facts.Version, Instance: facts.Instance, HostNqn: facts.HostNQN,
 		DataPlane: &bridgev1.Status_DataPlane{
 			Up: status.DataPlane.Up, Version: status.DataPlane.Version, Epoch: status.DataPlane.Epoch,
 			Settled: status.Settled, Error: text(status.DataPlane.Err),

@@ -129,7 +129,7 @@ func ownFacts(rec *resource.Record) map[string]string {
 // complete completes and checks m, the message of rec or one to compare with it. Hold mu.
 func complete(e *Engine, rec *resource.Record, m, prior proto.Message) error {
 	err := rec.Kind.Complete(m, resource.Completion{
-		Name: rec.Name, Prior: prior, Facts: rec.Facts, View: e.view(), NewUUID: e.cfg.NewUUID,
+		Name: rec.Name, Prior: prior, Facts: rec.Facts, View: e.view(), NewUUID: e.cfg.NewUUID, HostNQN: e.cfg.HostNQN,
 	})
 	if err != nil {
 		return err

@@ -53,6 +53,9 @@ type Config struct {
 	// EntranceWait is how long hosts are kept out of a subsystem after a restart of the data plane
 	// while some of its disks lack; 0 means 20 s.
 	EntranceWait time.Duration
+	// HostNQN is the NQN as which new paths to targets are attached that name none; "" leaves it to the
+	// data plane.
+	HostNQN string
 	// Confirm returns an error when this process may have been replaced by another since it read the
 	// store, so that what it knows may be old; nil means never. It is called after each look into
 	// memory that an answer rests on, and must cost nothing as a rule.

@@ -24,6 +24,13 @@ const (
 	uuidPrefix   = "nqn.2014-08.org.nvmexpress:uuid:"
 )
 
+// CheckNQN returns InvalidArgument for an NQN that SPDK would refuse.
+func CheckNQN(nqn string) error {
+	var v resource.Violations
+	checkNQN(&v, "nqn", nqn)
+	return v.Err()
+}
+
 // checkNQN notes an NQN that SPDK would refuse.
 func checkNQN(v *resource.Violations, field, s string) {
 	switch {

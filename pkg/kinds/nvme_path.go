@@ -18,8 +18,9 @@ import (
 // the new address before it detaches the old one, so that I/O never lacks a path.
 func nvmePath() resource.Declaration[*pb.NvmePath] {
 	return resource.Declaration[*pb.NvmePath]{
-		Mutable: []string{"traddr", "fabrics.trsvcid", "fabrics.adrfam", "fabrics.source_traddr", "fabrics.source_trsvcid"},
-		Check:   checkPath,
+		Mutable:  []string{"traddr", "fabrics.trsvcid", "fabrics.adrfam", "fabrics.source_traddr", "fabrics.source_trsvcid"},
+		Complete: completePath,
+		Check:    checkPath,
 		Holds: func(_ *resource.Record, m *pb.NvmePath, _ resource.View) []resource.Hold {
 			p := pathObject("", &pb.NvmeRemoteController{}, m)
 			return []resource.Hold{{
@@ -48,6 +49,28 @@ func nvmePath() resource.Declaration[*pb.NvmePath] {
 			return name.Parent().ID()
 		},
 	}
+}
+
+// completePath gives a new path that names no host NQN the bridge's own, or that of the controller's
+// other paths, which must be the same. Paths of old keep what they were attached with, be it the data
+// plane's own: to attach them as another host would take the disks on them away for a moment.
+func completePath(m *pb.NvmePath, c resource.Completion) error {
+	f := m.GetFabrics()
+	if f == nil || f.GetHostnqn() != "" {
+		return nil
+	}
+	f.Hostnqn = c.HostNQN
+	if prior, ok := c.Prior.(*pb.NvmePath); ok {
+		f.Hostnqn = prior.GetFabrics().GetHostnqn()
+		return nil
+	}
+	for _, r := range c.View.Records(c.Name.Collection()) {
+		if other, ok := r.Message.(*pb.NvmePath); ok && r.Name != c.Name && other.GetFabrics() != nil {
+			f.Hostnqn = other.GetFabrics().GetHostnqn()
+			break
+		}
+	}
+	return nil
 }
 
 // pciFunction is a PCIe address in full: domain, bus, device and function.

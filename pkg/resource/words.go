@@ -52,6 +52,8 @@ type Completion struct {
 	Facts map[string]string
 	// View shows the other resources.
 	View View
+	// HostNQN is the NQN as which this bridge attaches to targets, "" to leave it to the data plane.
+	HostNQN string
 	// NewUUID returns a random UUID, lower case with dashes.
 	NewUUID func() string
 }

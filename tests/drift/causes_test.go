@@ -56,7 +56,12 @@ func causes(r *rig) []cause {
 		},
 		{
 			name: "a target that refuses the host", broken: remote("does not let us in"),
-			begin: far("nvmf_subsystem_allow_any_host", nqn2(`,"allow_any_host":false`), "nvmf_subsystem_allow_any_host", nqn2(`,"allow_any_host":true`)),
+			begin: func(r *rig) func() {
+				s, err := r.status()
+				r.must(err)
+				r.far.do("nvmf_subsystem_allow_any_host", nqn2(`,"allow_any_host":false`))
+				return func() { r.far.do("nvmf_subsystem_add_host", nqn2(fmt.Sprintf(`,"host":%q`, s.GetHostNqn()))) }
+			},
 		},
 		{
 			name: "a target whose namespace has vanished", broken: map[string]string{ns(5): "node-2n1"},

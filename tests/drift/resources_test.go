@@ -25,10 +25,15 @@ func volume(n int) string {
 
 func disk(ref string) string { return fmt.Sprintf(`{"spec":{"volume_name_ref":%q}}`, ref) }
 
-// nvmePath returns a path to subsystem n of the storage node.
+// nvmePath returns a path to subsystem n of the storage node; those to the second as the host that the
+// bridge says it is.
 func (r *rig) nvmePath(n, port int) string {
+	as := dpuNQN
+	if n == 2 {
+		as = ""
+	}
 	return fmt.Sprintf(`{"trtype":"NVME_TRANSPORT_TYPE_TCP","traddr":"127.0.0.1","fabrics":{"trsvcid":"%d","subnqn":%q,"adrfam":"NVME_ADDRESS_FAMILY_IPV4","hostnqn":%q}}`,
-		r.ports[port], storage(n), dpuNQN)
+		r.ports[port], storage(n), as)
 }
 
 func endpoint(port int) string {

@@ -461,8 +461,11 @@ type Status struct {
 	// How many objects others have put into, or onto, what the bridge made, by type of object. They are
 	// left alone; see ResourceStatus.foreign_objects for which.
 	ForeignObjects map[string]int64 `protobuf:"bytes,10,rep,name=foreign_objects,json=foreignObjects,proto3" json:"foreign_objects,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The NQN as which the data plane attaches to storage nodes where a path names none: what to put into
+	// their lists of hosts.
+	HostNqn       string `protobuf:"bytes,11,opt,name=host_nqn,json=hostNqn,proto3" json:"host_nqn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
@@ -563,6 +566,13 @@ func (x *Status) GetForeignObjects() map[string]int64 {
 		return x.ForeignObjects
 	}
 	return nil
+}
+
+func (x *Status) GetHostNqn() string {
+	if x != nil {
+		return x.HostNqn
+	}
+	return ""
 }
 
 // Asks for the status of one resource.
@@ -1468,7 +1478,7 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x13unmap_latency_ticks\x18\v \x01(\x04R\x11unmapLatencyTicks\x12 \n" +
 	"\ftick_rate_hz\x18\f \x01(\x04R\n" +
 	"tickRateHz\"\x12\n" +
-	"\x10GetStatusRequest\"\xf3\a\n" +
+	"\x10GetStatusRequest\"\x8e\b\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -1481,7 +1491,8 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x0fnot_ready_count\x18\b \x01(\x03R\rnotReadyCount\x12O\n" +
 	"\x0edrift_repaired\x18\t \x03(\v2(.opi_bridge.v1.Status.DriftRepairedEntryR\rdriftRepaired\x12R\n" +
 	"\x0fforeign_objects\x18\n" +
-	" \x03(\v2).opi_bridge.v1.Status.ForeignObjectsEntryR\x0eforeignObjects\x1a<\n" +
+	" \x03(\v2).opi_bridge.v1.Status.ForeignObjectsEntryR\x0eforeignObjects\x12\x19\n" +
+	"\bhost_nqn\x18\v \x01(\tR\ahostNqn\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a@\n" +
