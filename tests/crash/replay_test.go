@@ -42,15 +42,16 @@ func replays() []replay {
 	}
 }
 
-// deleteAll deletes everything that belongs to the bridge behind its back, but for keys in use, which
-// the data plane keeps.
+// deleteAll deletes everything that belongs to the bridge behind its back, but for keys of volumes: one
+// that is destroyed while the bridge puts its volume back is the end of an SPDK.
 func (r *rig) deleteAll() {
 	r.t.Helper()
 	seen, err := r.eye.Observe(r.t.Context())
 	must(r.t, err)
 	var left []driver.Object
 	for _, o := range seen.Objects {
-		if b, ok := o.(*driver.Bdev); !ok || b.Nvme == nil {
+		b, ok := o.(*driver.Bdev)
+		if brought := ok && b.Nvme != nil; !brought && o.Key().Type != driver.TypeCryptoKey {
 			left = append(left, o)
 		}
 	}
