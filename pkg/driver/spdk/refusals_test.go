@@ -43,7 +43,7 @@ func TestRefusals(t *testing.T) {
 		{"bdev_malloc_create", "Cannot allocate memory", -12, driver.Create, bdev("m"), errdefs.ResourceExhausted, "m"},
 		{"bdev_malloc_create", "Invalid argument", -22, driver.Create, bdev("m"), errdefs.InvalidArgument, "512"},
 		{"bdev_malloc_create", "spdk_json_decode_object failed", -32603, driver.Create, bdev("m"), errdefs.Internal, "m"},
-		{"nvmf_create_subsystem", "Unable to create subsystem", -32603, driver.Create, &driver.Subsystem{NQN: someNQN}, errdefs.ResourceExhausted, "1,024"},
+		{"nvmf_create_subsystem", "Unable to create subsystem", -32603, driver.Create, &driver.Subsystem{NQN: someNQN}, errdefs.ResourceExhausted, "1024"},
 		{"bdev_nvme_attach_controller", "Input/output error", -5, driver.Create, path, errdefs.Unavailable, "127.0.0.1:4420"},
 		{"bdev_nvme_attach_controller", "Connection timed out", -110, driver.Create, path, errdefs.Unavailable, someNQN},
 		{"bdev_nvme_attach_controller", "No such device", -19, driver.Create, path, errdefs.FailedPrecondition, "TCP"},
