@@ -43,6 +43,8 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 		"play this version of SPDK, from 24.01 on (default the newest known)")
 	cmd.Flags().IntVar(&settings.maxSubsystems, "max-subsystems", 1024,
 		"how many NVMe subsystems there can be, the discovery subsystem among them; SPDK has nvmf_set_max_subsystems for it")
+	cmd.Flags().BoolVar(&settings.waitForRPC, "wait-for-rpc", false,
+		"do nothing before framework_start_init has been called, as SPDK with this option")
 	cmd.Flags().BoolVar(&settings.crashLikeSPDK, "crash-like-spdk", false,
 		"die where SPDK would: when a bdev is shown whose key was destroyed")
 	cmd.Flags().StringSliceVar(&settings.without, "without-module", nil,
@@ -54,7 +56,7 @@ TCP has no protection at all: listen on loopback, or where nobody else can reach
 // serveSettings are the flags of serve.
 type serveSettings struct {
 	rpcListen, vhostDir, spdkVersion string
-	crashLikeSPDK                    bool
+	crashLikeSPDK, waitForRPC        bool
 	without                          []string
 	maxSubsystems                    int
 	log                              logSettings
@@ -85,7 +87,7 @@ func serve(ctx context.Context, settings *serveSettings) (err error) {
 	server, err := dataplane.New(dataplane.Config{
 		Log: log, Level: level, Version: telemetry.ReadBuild(version).Version,
 		VhostDir: settings.vhostDir, SPDKVersion: settings.spdkVersion, CrashLikeSPDK: settings.crashLikeSPDK, Without: settings.without,
-		MaxSubsystems: settings.maxSubsystems,
+		MaxSubsystems: settings.maxSubsystems, WaitForRPC: settings.waitForRPC,
 		Kill: func(sig os.Signal) error {
 			self, err := os.FindProcess(os.Getpid())
 			if err != nil {

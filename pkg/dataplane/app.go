@@ -14,22 +14,12 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/jsonrpc"
 )
 
-// What a method answers that configures the framework before it is initialized. Ours is initialized
-// from the start.
-const (
-	tooLateCode = -1
-	tooLate     = "Method may only be called before framework is initialized. " +
-		"Use --wait-for-rpc command line parameter and then issue this RPC before the framework_start_init RPC."
-)
-
 func appMethods() []method {
 	return []method{
-		without("spdk_get_version", refusedAny("spdk_get_version method requires no parameters"), version),
-		taking("rpc_get_methods", refusedParams, listMethods).maybe(),
+		without("spdk_get_version", refusedAny("spdk_get_version method requires no parameters"), version).in(always),
+		taking("rpc_get_methods", refusedParams, listMethods).maybe().in(always),
 		without("framework_get_subsystems", refusedAny("'framework_get_subsystems' requires no arguments"), subsystems),
 		taking("framework_get_config", refusedAny("Invalid arguments"), frameworkConfig),
-		without("framework_wait_init", refusedAny("'framework_wait_init' requires no arguments"), waitInit),
-		{name: "framework_start_init", startupOnly: true},
 		taking("spdk_kill_instance", refusedParams, kill),
 		without("thread_get_stats", refusedAny("'thread_get_stats' requires no arguments"), threadStats),
 	}
@@ -65,7 +55,7 @@ type listMethodsParams struct {
 func listMethods(_ context.Context, c *call, p *listMethodsParams) {
 	names := make([]string, 0, len(c.server.order))
 	for _, name := range c.server.order {
-		if !p.Current || !c.server.methods[name].startupOnly {
+		if !p.Current || c.server.startup.callable(c.server.methods[name]) {
 			names = append(names, name)
 		}
 	}
@@ -93,8 +83,6 @@ func subsystems(_ context.Context, c *call) {
 	}
 	c.reply(all)
 }
-
-func waitInit(_ context.Context, c *call) { c.reply(true) }
 
 // signalName is a signal as spdk_kill_instance takes it.
 type signalName string

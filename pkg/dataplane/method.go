@@ -21,9 +21,9 @@ type method struct {
 	optional bool
 	// careless: whatever the parameters are, they are not looked at.
 	careless bool
-	// startupOnly: the method is over once the framework is initialized, which it is from the start.
-	startupOnly bool
-	run         func(context.Context, *call)
+	// phase is when the method can be called.
+	phase phase
+	run   func(context.Context, *call)
 }
 
 // taking declares a method with parameters of type P. Its run is called with parameters that have

@@ -19,7 +19,6 @@ func subsystemMethods() []method {
 		taking("nvmf_delete_subsystem", refusedParams, deleteSubsystem),
 		taking("nvmf_get_subsystems", refusedParams, getSubsystems).maybe(),
 		without("nvmf_get_targets", refusedParams, func(_ context.Context, c *call) { c.reply([]string{targetName}) }),
-		{name: "nvmf_set_max_subsystems", startupOnly: true},
 	}
 }
 

@@ -36,6 +36,9 @@ type Config struct {
 	// MaxSubsystems bounds the NVMe subsystems, the discovery subsystem among them, as SPDK's
 	// nvmf_set_max_subsystems does; 0 is SPDK's 1,024.
 	MaxSubsystems int
+	// WaitForRPC has everything but a few methods wait for framework_start_init, as SPDK's option of that
+	// name does.
+	WaitForRPC bool
 	// CrashLikeSPDK kills the process where SPDK would crash: when a bdev is shown whose key was
 	// destroyed. Otherwise such calls are refused.
 	CrashLikeSPDK bool
@@ -66,6 +69,7 @@ type Server struct {
 	levels  levels
 	options nvmeOptions
 	keyring keyring
+	startup startup
 
 	made     *made
 	attached *attached
@@ -114,6 +118,7 @@ func New(cfg Config) (*Server, error) {
 		bdevs: bdevs, made: newMade(), vhost: vhost, cryptos: newCryptos(bdevs), manners: manners, lacks: lacks,
 	}
 	s.levels = newLevels(cfg.Level)
+	s.startup.pending = cfg.WaitForRPC
 	for _, m := range s.manners.offered(s.table()) {
 		if lacks.methods[m.name] {
 			continue
@@ -158,9 +163,9 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) table() []method {
 	var all []method
 	for _, family := range [][]method{
-		appMethods(), logMethods(), notifyMethods(), bdevMethods(), iostatMethods(),
+		appMethods(), startupMethods(), anytime(logMethods()), notifyMethods(), bdevMethods(), iostatMethods(),
 		mallocMethods(), nullMethods(), aioMethods(), cryptoMethods(), accelMethods(), accelInfoMethods(), qosMethods(), keyringMethods(), vhostMethods(),
-		nvmeOptionsMethods(), nvmeAttachMethods(), nvmeControllerMethods(), nvmeCommandMethods(), nvmePathMethods(),
+		anytime(nvmeOptionsMethods()), nvmeAttachMethods(), nvmeControllerMethods(), nvmeCommandMethods(), nvmePathMethods(),
 		transportMethods(), subsystemMethods(), namespaceMethods(), listenerMethods(), hostMethods(), nvmfInfoMethods(), referralMethods(),
 	} {
 		all = append(all, family...)
@@ -179,8 +184,8 @@ func (s *Server) lookup(name string) (jsonrpc.Handler, bool) {
 			s.cfg.Log.Info("call", "method", name)
 		}
 		c := &call{server: s, method: m, request: request}
-		if m.startupOnly {
-			c.fail(tooLateCode, tooLate)
+		if !s.startup.callable(m) {
+			c.outOfPhase()
 			return
 		}
 		m.run(ctx, c)

@@ -23,11 +23,14 @@ func TestMethodTable(t *testing.T) {
 	for _, name := range s.order {
 		m := s.methods[name]
 		fmt.Fprintf(&b, "%s", name)
-		switch {
-		case m.startupOnly:
-			b.WriteString(" (too late: the framework is initialized)\n")
-			continue
-		case m.careless:
+		switch m.phase {
+		case beforeStart:
+			b.WriteString(" (before the start)")
+		case always:
+			b.WriteString(" (before the start too)")
+		case afterStart:
+		}
+		if m.careless {
 			b.WriteString(" (parameters are not looked at)\n")
 			continue
 		}
@@ -171,7 +174,7 @@ func TestEveryMethodIsStrict(t *testing.T) {
 	tried := 0
 	for _, name := range s.order {
 		m := s.methods[name]
-		if m.careless || m.startupOnly {
+		if m.careless || m.phase == beforeStart {
 			continue
 		}
 		for what, params := range badParams(m) {

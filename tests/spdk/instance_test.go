@@ -50,10 +50,10 @@ func (l *lockedBuffer) String() string {
 }
 
 // start runs a data plane that serves on a socket of that name in dir, and connects to it.
-func start(tb testing.TB, dir, name string) *instance {
+func start(tb testing.TB, dir, name string, flags ...string) *instance {
 	tb.Helper()
 	i := &instance{tb: tb, socket: filepath.Join(dir, name+".sock"), log: &lockedBuffer{}, exited: make(chan error, 1)}
-	i.cmd = exec.CommandContext(tb.Context(), binary(tb), "serve", "--rpc-listen", "unix://"+i.socket, "--vhost-dir", dir)
+	i.cmd = exec.CommandContext(tb.Context(), binary(tb), append([]string{"serve", "--rpc-listen", "unix://" + i.socket, "--vhost-dir", dir}, flags...)...)
 	i.cmd.Stderr = i.log
 	i.cmd.Cancel = func() error { return i.cmd.Process.Signal(syscall.SIGTERM) }
 	i.cmd.WaitDelay = patience

@@ -133,7 +133,11 @@ func (r *replay) instance(target string) *instance {
 	}
 	i, ok := r.instances[target]
 	if !ok {
-		i = start(r.T, r.dir, target)
+		var flags []string
+		if r.file == "01b_wait_for_rpc" {
+			flags = append(flags, "--wait-for-rpc")
+		}
+		i = start(r.T, r.dir, target, flags...)
 		r.instances[target] = i
 	}
 	return i

@@ -133,3 +133,10 @@ func (t *Target) find(nqn string) (*subsystem, error) {
 	}
 	return s, nil
 }
+
+// SetMaxSubsystems bounds the number of subsystems from now on, the discovery subsystem included.
+func (t *Target) SetMaxSubsystems(most int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.maxSubsystems = most
+}
