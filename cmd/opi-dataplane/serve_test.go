@@ -19,7 +19,7 @@ func TestServeRefuses(t *testing.T) {
 		"--without-module": {rpcListen: at, vhostDir: dir, without: []string{"vhosts"}},
 		"--rpc-listen":     {rpcListen: "nonsense", vhostDir: dir},
 	} {
-		settings.log = logSettings{level: "info", format: "text"}
+		settings.log, settings.maxSubsystems = logSettings{level: "info", format: "text"}, 1024
 		err := serve(t.Context(), &settings)
 		var usage usageError
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
