@@ -20,14 +20,33 @@ func BenchmarkRemote(b *testing.B) {
 		size   uint32
 		depth  int
 		writes int
+		tls    bool
 	}{
-		{4096, 1, 0}, {4096, 32, 0}, {4096, 128, 0}, {4096, 1, 100}, {4096, 32, 100}, {131072, 8, 0}, {131072, 8, 100},
+		{4096, 1, 0, false},
+		{4096, 32, 0, false},
+		{4096, 128, 0, false},
+		{4096, 1, 100, false},
+		{4096, 32, 100, false},
+		{131072, 8, 0, false},
+		{131072, 8, 100, false},
+		{4096, 1, 0, true},
+		{4096, 32, 0, true},
+		{131072, 8, 0, true},
+		{131072, 8, 100, true},
 	} {
-		b.Run(fmt.Sprintf("size=%d/depth=%d/writes=%d", tc.size, tc.depth, tc.writes), func(b *testing.B) {
+		b.Run(fmt.Sprintf("size=%d/depth=%d/writes=%d/tls=%t", tc.size, tc.depth, tc.writes, tc.tls), func(b *testing.B) {
 			s, c := newStorage(b), newClient(b, quiet)
 			s.malloc("m", 4096, 16384)
 			s.export("m", 1)
-			c.attach("nvme0", s.listen("0"))
+			if tc.tls {
+				psk := somePSK(b, 1, 32)
+				if err := s.target.SetAllowAnyHost(subnqn, false); err != nil {
+					b.Fatal(err)
+				}
+				c.attach("nvme0", s.listenSecure(subnqn, psk), withKey(secureHost, psk))
+			} else {
+				c.attach("nvme0", s.listen("0"))
+			}
 			d := c.open("nvme0n1")
 			fill(b, d)
 			l, err := ioload.New(ioload.Config{

@@ -75,7 +75,13 @@ func dialRaw(tb testing.TB, at target.Address) net.Conn {
 // dial opens a connection and exchanges ICReq and ICResp.
 func dial(tb testing.TB, at target.Address, o options) *client {
 	tb.Helper()
-	c := &client{tb: tb, opts: o.with(), conn: dialRaw(tb, at)}
+	return dialOver(tb, dialRaw(tb, at), o)
+}
+
+// dialOver is dial over a connection that is there.
+func dialOver(tb testing.TB, conn net.Conn, o options) *client {
+	tb.Helper()
+	c := &client{tb: tb, opts: o.with(), conn: conn}
 	c.in = bufio.NewReaderSize(c.conn, 1<<20)
 	b := make([]byte, nvme.PDUHeaderMax)
 	(&nvme.ICReq{HPDA: o.hpda, DGST: o.dgst}).Encode(b)
