@@ -28,7 +28,7 @@ func TestDurability(t *testing.T) {
 	}{
 		{nil, store.LevelSynced, "always"},
 		{[]string{"--appendfsync", "everysec"}, everysec, says},
-		{[]string{"--appendfsync", "no"}, everysec, says},
+		{[]string{"--appendfsync", "no"}, store.LevelSeconds, "set appendfsync always"},
 		{[]string{"--appendonly", "no"}, store.LevelNone, "set appendonly yes"},
 		{[]string{"--appendonly", "no", "--save", "60 1"}, store.LevelNone, "set appendonly yes"},
 		{[]string{"--maxmemory-policy", "allkeys-lru"}, store.LevelNone, "noeviction"},

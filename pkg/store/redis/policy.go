@@ -80,7 +80,8 @@ func (p Policy) of(s settings) waits {
 	if p.Nothing {
 		return waits{}
 	}
-	w := waits{disk: s.appendOnly == "yes" && s.appendFsync != "always" && s.waitAOF, replicas: max(p.Replicas, 0)}
+	// With appendfsync no the server never says that it has synced.
+	w := waits{disk: s.appendOnly == "yes" && s.appendFsync == "everysec" && s.waitAOF, replicas: max(p.Replicas, 0)}
 	if p.Replicas == 0 && s.failover {
 		w.replicas, w.every = s.expected, true
 	}

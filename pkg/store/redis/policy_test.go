@@ -50,6 +50,8 @@ func TestWaits(t *testing.T) {
 		{"auto", everysec, "[]", store.LevelSeconds, false},
 		{"auto", newer, "[[WAITAOF 1 0 1000]]", store.LevelSynced, false},
 		{"auto", with(newer, func(s *settings) { s.appendOnly = "no" }), "[]", store.LevelNone, false},
+		{"auto", with(newer, func(s *settings) { s.appendFsync = "no" }), "[]", store.LevelSeconds, false},
+		{"fsync", with(newer, func(s *settings) { s.appendFsync = "no" }), "[]", store.LevelSeconds, true},
 		{"auto", with(always, func(s *settings) { s.waitAOF = true }), "[]", store.LevelSynced, false},
 		{"auto", with(always, func(s *settings) { s.replicas = 3 }), "[]", store.LevelSynced, false},
 		{"auto", pair, "[[WAIT 1 1000] [ROLE]]", store.LevelSynced, false},
