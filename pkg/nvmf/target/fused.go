@@ -45,6 +45,7 @@ func (a *attachment) mayWrite(r *request) bool {
 		a.writes.Add(1)
 		return true
 	}
+	r.keep()
 	r.phase.Store(flying)
 	r.inDevice = true
 	a.q.flying++

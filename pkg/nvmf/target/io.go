@@ -23,7 +23,11 @@ func (q *queue) io(e nvme.SQE, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(data) > 0 {
+	switch {
+	case len(data) == 0:
+	case e.OPC() == nvme.IOWrite && a.ns.memory != nil:
+		r.lent = data // written before this returns
+	default:
 		r.buf = q.target.buffers.get(uint32(len(data))) //nolint:gosec // bounded by the capsule
 		copy(r.buf.b, data)
 	}
@@ -189,7 +193,7 @@ func (q *queue) start(r *request, a *attachment) {
 // prepare fills in the request for the device: the first one, if there are more.
 func (q *queue) prepare(r *request, a *attachment) nvme.Status {
 	e := r.sqe()
-	r.io.Op, r.io.Block, r.io.Count, r.io.Data = 0, 0, 0, nil
+	r.io.Op, r.io.Block, r.io.Count, r.io.Data, r.io.Brief = 0, 0, 0, nil, false
 	switch e.OPC() {
 	case nvme.IOFlush:
 		r.io.Op = bdev.OpFlush
@@ -208,10 +212,11 @@ func (q *queue) prepare(r *request, a *attachment) nvme.Status {
 	}
 	r.io.Block, r.io.Count = e.SLBA(), uint64(e.Blocks())
 	if e.OPC() != nvme.IOWriteZeroes {
-		if r.buf == nil || uint64(len(r.buf.b)) < size {
+		data := r.payload()
+		if uint64(len(data)) < size || data == nil {
 			return nvme.StatusSGLDataLengthInvalid | nvme.DNR
 		}
-		r.io.Data = r.buf.b[:size]
+		r.io.Data, r.io.Brief = data[:size], r.lent != nil
 	}
 	switch e.OPC() {
 	case nvme.IOCompare:
@@ -268,7 +273,7 @@ func (r *request) advance() bool {
 	}
 	if e.OPC() != nvme.IODSM {
 		r.step = 0
-		r.io.Op, r.io.Block, r.io.Count, r.io.Data = bdev.OpFlush, 0, 0, nil
+		r.io.Op, r.io.Block, r.io.Count, r.io.Data, r.io.Brief = bdev.OpFlush, 0, 0, nil, false
 		return true
 	}
 	for r.step > 0 {

@@ -150,6 +150,7 @@ func (q *queue) sendBuffer(r *request) {
 // askForData adds the R2T for all data of a request.
 func (q *queue) askForData(r *request) {
 	q.room()
+	q.awaited += uint64(len(r.buf.b))
 	h := q.out.space(q.outgoing.HeaderSpace(nvme.PDUR2T, false))
 	q.outgoing.PutCH(h, nvme.PDUR2T, 0, 0)
 	nvme.DataHeader(h).Set(r.cid, r.ttag, 0, uint32(len(r.buf.b))) //nolint:gosec // at most MaxIOSizeBytes

@@ -213,6 +213,7 @@ func (q *queue) hostData(b []byte, fr nvme.Frame) (more bool, err error) {
 		}
 		r.damaged = r.damaged || !nvme.CheckDigest(digest[:], into)
 	}
+	q.awaited -= uint64(len(into))
 	r.received += uint32(len(into)) //nolint:gosec // at most MaxIOSizeBytes
 	if int(r.received) < len(r.buf.b) {
 		return false, nil

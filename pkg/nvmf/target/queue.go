@@ -69,6 +69,7 @@ type queue struct {
 	sqsize, sqhd       uint16 // sqsize counts from 0
 	omitsSuccess       bool   // answers to reads carry the completion in the data PDU
 
+	awaited  uint64     // bytes that have been asked for and have not come
 	requests []*request // by ttag
 	free     []*request
 	flying   int      // requests that devices have
@@ -167,7 +168,11 @@ func (q *queue) fill() error {
 		q.w = copy(q.buf, q.buf[q.r:q.w])
 		q.r = 0
 	}
-	n, err := q.receive(q.buf[q.w:])
+	room := q.buf[q.w:]
+	if q.awaited >= 2*firstRead && len(room) > firstRead {
+		room = room[:firstRead] // what comes is data mostly, which goes to its own buffer without a detour
+	}
+	n, err := q.receive(room)
 	if n == len(q.buf)-q.w && len(q.buf) < largestRead && q.qid != 0 {
 		grown := make([]byte, 2*len(q.buf))
 		copy(grown, q.buf)

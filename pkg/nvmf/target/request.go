@@ -27,8 +27,12 @@ type request struct {
 	ttag uint16 // its place in queue.requests, and the transfer tag of its R2T
 	cmd  [nvme.SQESize]byte
 	cid  uint16
-	// buf holds the data of the command, if any.
-	buf *buffer
+	// buf holds the data of the command, if any. lent does instead while the queue is busy with the
+	// command that brought it along: it lies in the queue's receive buffer.
+	buf  *buffer
+	lent []byte
+	// held says that the device would not take lent data, because limits might hold it up.
+	held bool
 	// received counts the bytes that have come in for an R2T; receiving says that more are to come.
 	received  uint32
 	receiving bool
@@ -78,10 +82,28 @@ func (q *queue) take(e nvme.SQE) (*request, error) {
 // recycle takes a request back.
 func (q *queue) recycle(r *request) {
 	q.target.buffers.put(r.buf)
-	r.buf, r.att, r.io.Data = nil, nil, nil
+	r.buf, r.lent, r.att, r.io.Data = nil, nil, nil, nil
 	r.received, r.receiving, r.damaged, r.step = 0, false, false, 0
 	r.status, r.dw0, r.inDevice, r.mate = nvme.Success, 0, false, nil
 	q.free = append(q.free, r)
+}
+
+// payload is the data that came with the command, or nil.
+func (r *request) payload() []byte {
+	if r.lent == nil && r.buf != nil {
+		return r.buf.b
+	}
+	return r.lent
+}
+
+// keep makes lent data the request's own.
+func (r *request) keep() {
+	if r.lent == nil {
+		return
+	}
+	r.buf = r.q.target.buffers.get(uint32(len(r.lent))) //nolint:gosec // bounded by the capsule
+	copy(r.buf.b, r.lent)
+	r.io.Data, r.io.Brief, r.lent = r.buf.b[:len(r.io.Data)], false, nil
 }
 
 // submit hands r to its device, which r.att has let in. q.mu is held, as by all that follow.
@@ -93,6 +115,12 @@ func (q *queue) submit(r *request) {
 		q.flying++
 		return
 	}
+	if r.held {
+		r.held = false
+		r.keep()
+		q.submit(r)
+		return
+	}
 	q.finish(r)
 }
 
@@ -101,6 +129,11 @@ func deviceDone(io *bdev.Request, err error) {
 	r, ok := io.Context.(*request)
 	if !ok {
 		panic("target: a device has changed the context of a request")
+	}
+	if io.Brief && errors.Is(err, bdev.ErrHeld) {
+		r.held = true // Submit has not returned: it is submitted again with data that lasts
+		r.phase.Store(finished)
+		return
 	}
 	if err != nil {
 		r.status = statusOf(err)
