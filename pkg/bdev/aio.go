@@ -58,6 +58,8 @@ type AIO struct {
 	// running is the number of workers, and at work what each of them does; guarded by mu.
 	running int
 	atWork  [aioWorkers]*Request
+	// worker is work, as a value that starting a goroutine need not allocate.
+	worker func()
 	// freed tells workers that wait for a range that another has done its request.
 	freed   *sync.Cond
 	workers sync.WaitGroup
@@ -76,6 +78,7 @@ func NewAIO(o AIOOptions) (*AIO, error) {
 	}
 	a := &AIO{options: o, override: o.BlockSizeBytes != 0, file: file, fd: int(file.Fd())}
 	a.freed = sync.NewCond(&a.mu)
+	a.worker = a.work
 	if err := a.measure(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

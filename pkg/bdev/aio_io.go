@@ -44,7 +44,7 @@ func (a *AIO) Submit(r *Request) {
 	}
 	a.mu.Unlock()
 	if start {
-		go a.work()
+		go a.worker()
 	}
 }
 

@@ -35,6 +35,27 @@ func BenchmarkRequests(b *testing.B) {
 	}
 }
 
+// TestNoAllocationPerRequest counts what is allocated over many requests, which does not depend on how
+// many there are. A disk on a file starts goroutines now and then.
+func TestNoAllocationPerRequest(t *testing.T) {
+	for _, device := range []string{"malloc", "aio"} {
+		for name, op := range map[string]uint32{"read": opIn, "write": opOut} {
+			w := newWorld(t)
+			w.disk(device)
+			g := newGuest(t, guestOptions{size: 256, slotBytes: 4096, indirect: true, eventIdx: true, seal: true, inflight: true})
+			g.connect(w.controller("c", device))
+			const requests, few = 2000, 700
+			for _, depth := range []int{1, 32} {
+				turn := func() { drive(g.queues[0], op, 4096, depth, requests) }
+				turn() // all that is used again is there now
+				if got := testing.AllocsPerRun(1, turn); got > few {
+					t.Errorf("%s of %s at depth %d: %.0f allocations for %d requests", name, device, depth, got, requests)
+				}
+			}
+		}
+	}
+}
+
 // BenchmarkSocket drives another back end, the socket of which is in OPI_VHOST_SOCKET (its disk has at
 // least 64 MiB), or ours in a process of its own, on a file. Both then compete with the front end alike.
 // The depth is that of all queues together.

@@ -19,6 +19,11 @@ type eventfd struct {
 	file   *os.File
 	raw    syscall.RawConn
 	buffer [][]byte
+	// one is what is written, look what wait tries, and taken what came of that: kept here so that
+	// nothing is allocated for a kick.
+	one   [8]byte
+	look  func(fd uintptr) bool
+	taken error
 	// plain says that the kernel cannot be told with a read that it shall not wait.
 	plain atomic.Bool
 }
@@ -36,7 +41,11 @@ func newEventfd(fd int) (*eventfd, error) {
 		closeFD(fd)
 		return nil, fmt.Errorf("take over an eventfd: %w", err)
 	}
-	e := &eventfd{fd: fd, file: os.NewFile(uintptr(fd), "eventfd"), buffer: [][]byte{make([]byte, 8)}}
+	e := &eventfd{fd: fd, file: os.NewFile(uintptr(fd), "eventfd"), buffer: [][]byte{make([]byte, 8)}, one: [8]byte{1}}
+	e.look = func(fd uintptr) bool {
+		e.taken = e.take(int(fd))
+		return !errors.Is(e.taken, unix.EAGAIN)
+	}
 	if e.raw, err = e.file.SyscallConn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("take over an eventfd: %w", err), e.close())
 	}
@@ -44,17 +53,12 @@ func newEventfd(fd int) (*eventfd, error) {
 }
 
 // wait returns when the counter is above zero, and sets it to zero. It returns an error once the
-// eventfd has been closed.
+// eventfd has been closed. One goroutine at a time may wait.
 func (e *eventfd) wait() error {
-	var err error
-	waitErr := e.raw.Read(func(fd uintptr) bool {
-		err = e.take(int(fd))
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	if waitErr != nil {
-		return fmt.Errorf("wait for a kick: %w", waitErr)
+	if err := e.raw.Read(e.look); err != nil {
+		return fmt.Errorf("wait for a kick: %w", err)
 	}
-	return err
+	return e.taken
 }
 
 // take reads without waiting, even if the front end has made the eventfd a waiting one behind our back.
@@ -72,8 +76,7 @@ func (e *eventfd) take(fd int) error {
 
 // signal adds one to the counter. A counter that is full wakes its reader anyway.
 func (e *eventfd) signal() {
-	one := [8]byte{1}
-	_, _ = unix.Write(e.fd, one[:])
+	_, _ = unix.Write(e.fd, e.one[:])
 }
 
 // empty sets the counter to zero and says whether it was above. Afterwards signal does not wait.

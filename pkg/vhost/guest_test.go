@@ -57,6 +57,9 @@ type virtqueue struct {
 	slots             []slot
 	free              []uint16
 	flying            map[uint16]*ioRequest
+	// poll and count are for system calls, so that waiting allocates nothing.
+	poll  [1]unix.PollFd
+	count [8]byte
 }
 
 // slot is the memory of a request that begins with a descriptor of the same number.
@@ -290,8 +293,8 @@ func (q *virtqueue) notify(from uint16) {
 }
 
 func (q *virtqueue) forceKick() {
-	one := [8]byte{1}
-	_, err := unix.Write(q.kick, one[:])
+	q.count = [8]byte{1}
+	_, err := unix.Write(q.kick, q.count[:])
 	must(q.g.t, err)
 }
 
@@ -323,10 +326,9 @@ func (q *virtqueue) await(bound time.Duration) bool {
 		if left <= 0 {
 			return false
 		}
-		set := []unix.PollFd{{Fd: int32(q.call), Events: unix.POLLIN}}
-		if n, err := unix.Poll(set, int(left.Milliseconds())+1); err == nil && n > 0 {
-			var count [8]byte
-			_, _ = unix.Read(q.call, count[:])
+		q.poll[0] = unix.PollFd{Fd: int32(q.call), Events: unix.POLLIN}
+		if n, err := unix.Poll(q.poll[:], int(left.Milliseconds())+1); err == nil && n > 0 {
+			_, _ = unix.Read(q.call, q.count[:])
 		}
 	}
 	return true

@@ -39,6 +39,29 @@ func devices(tb testing.TB) map[string]func() (bdev.Device, *ram) {
 	}
 }
 
+// TestLimitedMemory writes to a memory volume that has limits, where data must outlast the request.
+func TestLimitedMemory(t *testing.T) {
+	r := bdev.NewRegistry()
+	if _, err := bdev.CreateMalloc(r, bdev.MallocOptions{Name: "m", BlockSizeBytes: 512, Blocks: 1024}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.Open("m", true, bdev.Events{})
+	must(t, err)
+	must(t, r.SetLimits("m", bdev.Limits{IOPS: 1000}))
+	tgt := newTarget(t, target.TransportOptions{})
+	at := export(t, tgt, d)
+	q := ioQueue(t, at, admin(t, at, options{}), options{}, 1)
+	for i := range uint64(8) {
+		data := random(512 + int(i))[:512]
+		if got := q.do(q.rw(nvme.IOWrite, 1, i, 1), data, true); got.status != nvme.Success {
+			t.Fatalf("write: %v", got.status)
+		}
+		if got := q.read(1, i, 1, 512); !bytes.Equal(got.data, data) {
+			t.Errorf("block %d is not what was written", i)
+		}
+	}
+}
+
 // TestIO writes and reads back in every size and manner, with all combinations of digests.
 func TestIO(t *testing.T) {
 	for kind, make := range devices(t) {
