@@ -68,7 +68,7 @@ demo: build ## Show by itself that a disk survives crashes of bridge and data pl
 check: vet format-check house ## Fast: vet, format, house rules, lint (when installed), the rooms' tests without -race
 	@if [ -x $(GOLANGCI) ]; then $(GOLANGCI) run ./...; \
 	else echo 'lint: not installed here yet, `make lint` installs it'; fi
-	$(GO) test -short -timeout 2m ./pkg/... ./cmd/...
+	$(GO) test -short -timeout 5m ./pkg/... ./cmd/...
 
 .PHONY: test
 test: test-needs generate-check lint ## Everything: generated code is current, lint, all tests under -race

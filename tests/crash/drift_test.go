@@ -27,6 +27,7 @@ func strangers() []driver.Step {
 // TestDrift deletes every object of the bridge behind its back, one at a time, with strangers beside
 // them: the bridge must put each back, and leave theirs alone.
 func TestDrift(t *testing.T) {
+	t.Parallel() // it waits for audits most of the time
 	r := newRig(t, newStorage(t))
 	steps := strangers()
 	must(t, errors.Join(r.eye.Apply(t.Context(), steps)...))
