@@ -67,6 +67,7 @@ func (e *Engine) heal(ctx context.Context) error {
 			continue // another mutation has begun, and will be told that it is too early
 		}
 		if d, ok := byName[name]; !ok {
+			e.cfg.Log.Info("not in the store, so it is gone", "resource", name, "was", string(before.rec.State))
 			e.index.remove(name)
 		} else if en, err := e.decode(d); err != nil {
 			e.index.remove(name)

@@ -165,7 +165,7 @@ func (a *arena) note(op porcupine.Operation, ask asked, answer answered, reg reg
 		}
 	})
 	switch {
-	case answer.outcome == tryAgain, answer.outcome == unknown && ask.verb == "get":
+	case ask.verb == "get" && (answer.outcome == tryAgain || answer.outcome == unknown):
 		return // says nothing
 	case answer.outcome == refused && reg.spread > 0 && answer.code == "FailedPrecondition":
 		return // another has the volume

@@ -22,7 +22,7 @@ import (
 )
 
 // runTime is for how long each test makes histories.
-var runTime = flag.Duration("history.time", 20*time.Second, "for how long each test makes new histories")
+var runTime = flag.Duration("history.time", 14*time.Second, "for how long each test makes new histories")
 
 // enough histories for any time that is given.
 const enough = 200_000

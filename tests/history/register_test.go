@@ -124,6 +124,8 @@ func step(before string, ask asked, answer answered) (ok bool, after string) {
 	switch {
 	case answer.outcome == unknown:
 		return true, after
+	case answer.outcome == tryAgain:
+		return true, before
 	case answer.outcome != done:
 		return answer.code == want, before
 	case ask.verb == "delete":

@@ -23,6 +23,9 @@ type rig struct {
 	toDataPlane, toStore, toBridge *relay
 	clients                        []client
 	dir                            string
+	// epoch is the last connection to the data plane that was seen, and awaited the next one: a bridge
+	// that has not noticed yet that the old one is cut says that all is well.
+	epoch, awaited uint64
 
 	// What histories name: ports for hosts, those of the storage node, and a file.
 	ports, storage [2]int
@@ -64,7 +67,7 @@ func (r *rig) settle() {
 		if err != nil {
 			return err
 		}
-		if !s.GetReady() || !s.GetDataPlane().GetSettled() || !s.GetStore().GetReachable() {
+		if !s.GetReady() || !s.GetDataPlane().GetSettled() || !s.GetStore().GetReachable() || s.GetDataPlane().GetEpoch() < r.awaited {
 			return fmt.Errorf("the bridge is not ready: %v", s)
 		}
 		list, err := api.ListResourceStatus(r.t.Context(), &bridgepb.ListResourceStatusRequest{NotReadyOnly: true})
@@ -74,6 +77,7 @@ func (r *rig) settle() {
 		if all := list.GetResources(); len(all) > 0 {
 			return fmt.Errorf("%d resources are not ready, the first: %v", len(all), all[0])
 		}
+		r.epoch, r.awaited = s.GetDataPlane().GetEpoch(), 0
 		return nil
 	})
 }
@@ -111,10 +115,13 @@ func (r *rig) strike(f fault) {
 	case killBridge:
 		r.bridge.Kill()
 		r.bridge.Start()
+		r.epoch, r.awaited = 0, 0
 	case restartDataPlane:
 		r.dataPlane.Restart()
+		r.awaited = r.epoch + 1
 	case cutDataPlane:
 		r.toDataPlane.cut()
+		r.awaited = r.epoch + 1
 	case cutClients:
 		r.toBridge.cut()
 	case restartStore, freezeStore, cutStore:

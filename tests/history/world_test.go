@@ -84,6 +84,9 @@ func (w *world) create(c call, body flat) (objections, *thing) {
 	if old := w.things[c.name()]; old != nil {
 		if different := old.full().differs(body, c.shape.open); len(different) > 0 {
 			against.add("AlreadyExists", "it differs in %v", different)
+			if code := noVolumes[body[c.shape.ref]]; c.shape.ref != "" && code == "InvalidArgument" {
+				against.add(code, "%s %q", c.shape.ref, body[c.shape.ref])
+			}
 			return against, nil
 		}
 		if len(against) == 0 {
