@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -66,7 +67,7 @@ func (s *driverSettings) check(wrong func(setting, format string, args ...any)) 
 }
 
 // newDriver returns the driver that the settings ask for.
-func (s *settings) newDriver(log *slog.Logger, observe func(method string, took time.Duration, err error)) (dataPlane, error) {
+func (s *settings) newDriver(log *slog.Logger, observe func(ctx context.Context, method string, took time.Duration, err error)) (dataPlane, error) {
 	network, address, err := spdkAddress(s.spdk)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 		return nil, err
 	}
 
-	card, err := s.newDriver(log, dataPlaneCall)
+	card, err := s.newDriver(log, traced(tracing, dataPlaneCall))
 	if err != nil {
 		return nil, err
 	}

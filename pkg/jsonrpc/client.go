@@ -53,9 +53,9 @@ type ClientConfig struct {
 	// OnDown is told why there is no connection, after each loss and after each attempt that
 	// failed. May be nil. Calls of OnUp, OnReady and OnDown never overlap.
 	OnDown func(err error)
-	// Observe is told of every call that has ended: how long it took and how it ended. May be nil;
-	// safe for concurrent use.
-	Observe func(method string, took time.Duration, err error)
+	// Observe is told of every call that has ended: the ctx it was started with, how long it took and
+	// how it ended. May be nil; safe for concurrent use.
+	Observe func(ctx context.Context, method string, took time.Duration, err error)
 }
 
 // Client keeps one connection to a server and has any number of calls in flight on it. All methods
@@ -196,7 +196,11 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 // Start sends one request as Call does and returns at once. The one who starts a call must wait for
 // it, once. Thousands may be started before the first is waited for.
 func (c *Client) Start(ctx context.Context, method string, params, result any) *Pending {
-	p := &Pending{method: method, result: result, observe: c.cfg.Observe, started: time.Now(), done: make(chan struct{})}
+	p := &Pending{method: method, result: result, done: make(chan struct{})}
+	if c.cfg.Observe != nil {
+		started := time.Now()
+		p.observe = func(err error) { c.cfg.Observe(ctx, method, time.Since(started), err) }
+	}
 	if ctx.Err() != nil {
 		p.finish(nil, gaveUp(ctx, false, method))
 		return p

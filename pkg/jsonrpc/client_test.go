@@ -169,7 +169,7 @@ func TestClientLosesConnection(t *testing.T) {
 		Address: path,
 		OnUp:    func(context.Context, *jsonrpc.Client) error { ups.Add(1); return nil },
 		OnDown:  func(error) { downs.Add(1) },
-		Observe: func(method string, _ time.Duration, err error) {
+		Observe: func(_ context.Context, method string, _ time.Duration, err error) {
 			if method == "never" {
 				observed <- err
 			}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 )
@@ -18,8 +17,7 @@ type Pending struct {
 	name    []byte // method as a JSON string
 	params  []byte
 	result  any
-	observe func(method string, took time.Duration, err error)
-	started time.Time
+	observe func(err error) // is told how the call has ended; nil for nobody
 
 	conn    *clientConn // nil if it never came so far
 	id      uint64
@@ -68,7 +66,7 @@ func (p *Pending) encode(params any) (err error) {
 func (p *Pending) finish(raw json.RawMessage, err error) {
 	p.raw, p.err = raw, err
 	if p.observe != nil {
-		p.observe(p.method, time.Since(p.started), err)
+		p.observe(err)
 	}
 	close(p.done)
 }

@@ -37,8 +37,9 @@ type Config struct {
 	// VfioUserDir is the directory in which each PCIe endpoint has a directory for its vfio-user socket.
 	// The data plane must see it under the same path. "" means that there are no PCIe endpoints.
 	VfioUserDir string
-	// ObserveCall is told of every call to SPDK that has ended. May be nil; safe for concurrent use.
-	ObserveCall func(method string, took time.Duration, err error)
+	// ObserveCall is told of every call to SPDK that has ended, with the ctx of what it was made for. May
+	// be nil; safe for concurrent use.
+	ObserveCall func(ctx context.Context, method string, took time.Duration, err error)
 }
 
 // defaultAnswerTimeout is a thousand times what SPDK needs for a call that it answers in its next poll.
