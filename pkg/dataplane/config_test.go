@@ -49,7 +49,7 @@ func TestSavedConfigurationCanBeLoaded(t *testing.T) {
 		{"bdev_crypto_create", `{"name":"c","base_bdev_name":"b","key_name":"dek"}`},
 		{"bdev_set_qos_limit", `{"name":"c","rw_ios_per_sec":1500,"w_mbytes_per_sec":3}`},
 		{"bdev_set_qos_limit", `{"name":"n","r_mbytes_per_sec":1}`},
-		{"vhost_create_blk_controller", `{"ctrlr":"blk","dev_name":"c","readonly":true,"packed_ring":true,"cpumask":"0x3"}`},
+		{"vhost_create_blk_controller", `{"ctrlr":"blk","dev_name":"c","readonly":true,"packed_ring":false,"cpumask":"0x3"}`},
 		{"vhost_controller_set_coalescing", `{"ctrlr":"blk","delay_base_us":5,"iops_threshold":1000}`},
 		{"vhost_create_scsi_controller", `{"ctrlr":"scsi"}`},
 		{"vhost_scsi_controller_add_target", `{"ctrlr":"scsi","scsi_target_num":3,"bdev_name":"n"}`},

@@ -47,10 +47,9 @@ type vhosts struct {
 
 // vhostController is what is remembered of a controller of either kind.
 type vhostController struct {
-	name       string
-	cpumask    uint64
-	packedRing bool
-	scsi       *scsiController // nil for a block device
+	name    string
+	cpumask uint64
+	scsi    *scsiController // nil for a block device
 	// delayBaseUS and iopsThreshold are guarded by vhosts.mu. Interrupts are sent once for all requests
 	// that end together, whatever is set: it is only shown.
 	delayBaseUS, iopsThreshold uint32
@@ -168,10 +167,13 @@ type createVhostBlkParams struct {
 	Transport  string `rpc:"transport"`
 }
 
-// createVhostBlk makes a controller. That packed rings may be used obliges nobody: front ends are
-// offered split ones only.
+// createVhostBlk makes a controller. Front ends are offered split rings only.
 func createVhostBlk(_ context.Context, c *call, p *createVhostBlkParams) {
 	v := c.server.vhost
+	if p.PackedRing {
+		c.fail(jsonrpc.CodeInvalidParams, "packed_ring true is not supported: opi-dataplane has split rings only, leave it out")
+		return
+	}
 	made, errno := newController(p.Ctrlr, p.CPUMask)
 	if errno == 0 && p.Transport != "" && p.Transport != blkTransport {
 		errno = syscall.EINVAL
@@ -183,7 +185,6 @@ func createVhostBlk(_ context.Context, c *call, p *createVhostBlkParams) {
 		c.failVhost(errno)
 		return
 	}
-	made.packedRing = p.PackedRing
 	if _, err := v.blk.Create(vhost.Options{Name: p.Ctrlr, Bdev: p.DevName, ReadOnly: p.ReadOnly}); err != nil {
 		v.drop(made)
 		c.server.cfg.Log.Debug("vhost controller not created", "err", err)

@@ -101,12 +101,11 @@ func (v *vhosts) result(c *vhostController) (vhostResult, bool) {
 func maskText(mask uint64) string { return fmt.Sprintf("%#x", mask) }
 
 type vhostBlkConfig struct {
-	Ctrlr      string `json:"ctrlr"`
-	DevName    string `json:"dev_name"`
-	CPUMask    string `json:"cpumask"`
-	ReadOnly   bool   `json:"readonly"`
-	PackedRing bool   `json:"packed_ring,omitempty"`
-	Transport  string `json:"transport"`
+	Ctrlr     string `json:"ctrlr"`
+	DevName   string `json:"dev_name"`
+	CPUMask   string `json:"cpumask"`
+	ReadOnly  bool   `json:"readonly"`
+	Transport string `json:"transport"`
 }
 
 type vhostSCSIConfig struct {
@@ -147,7 +146,7 @@ func (v *vhosts) config(scsi bool) []configEntry {
 			continue
 		default:
 			out = append(out, configEntry{Method: "vhost_create_blk_controller", Params: vhostBlkConfig{
-				Ctrlr: r.Ctrlr, DevName: *b.Bdev, CPUMask: r.CPUMask, ReadOnly: b.ReadOnly, PackedRing: c.packedRing, Transport: b.Transport,
+				Ctrlr: r.Ctrlr, DevName: *b.Bdev, CPUMask: r.CPUMask, ReadOnly: b.ReadOnly, Transport: b.Transport,
 			}})
 		}
 		if r.DelayBaseUS != 0 {

@@ -101,6 +101,8 @@ func TestVhostNamesOnDisk(t *testing.T) {
 		c.want("vhost_create_blk_controller", `{"ctrlr":"`+name+`","dev_name":"m"}`, "-32602 Input/output error")
 	}
 	c.must("vhost_create_scsi_controller", `{"ctrlr":"left"}`)
+	c.want("vhost_create_blk_controller", `{"ctrlr":"packed","dev_name":"x","packed_ring":true}`,
+		"-32602 packed_ring true is not supported: opi-dataplane has split rings only, leave it out")
 	c.want("vhost_create_scsi_controller", `{"ctrlr":"x","cpumask":"0"}`, "-32602 Invalid argument")
 	c.want("vhost_controller_set_coalescing", `{"ctrlr":"left","delay_base_us":5000000,"iops_threshold":60000}`, "-32602 Invalid argument")
 	c.want("vhost_controller_set_coalescing", `{"ctrlr":"left","delay_base_us":5,"iops_threshold":99}`, "-32602 Invalid argument")

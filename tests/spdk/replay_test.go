@@ -249,6 +249,10 @@ func (r *replay) request(s *step) string {
 			}
 		}
 	}
+	if s.method() == "vhost_create_blk_controller" && params != nil && params["packed_ring"] != nil {
+		delete(params, "packed_ring") // not offered here, and refused
+		fields["params"], _ = json.Marshal(params)
+	}
 	out, err := json.Marshal(fields)
 	if err != nil {
 		r.Fatal(err)
