@@ -120,7 +120,7 @@ func (b *BridgeProcess) Kill() { b.p.kill() }
 func (b *BridgeProcess) Restart() { b.p.tb.Helper(); b.Kill(); b.Start() }
 
 // Pause freezes it: connections stay, nothing is answered.
-func (b *BridgeProcess) Pause() { b.p.tb.Helper(); b.p.signal(syscall.SIGSTOP) }
+func (b *BridgeProcess) Pause() { b.p.tb.Helper(); b.p.pause() }
 
 // Resume lets it go on.
 func (b *BridgeProcess) Resume() { b.p.tb.Helper(); b.p.signal(syscall.SIGCONT) }

@@ -26,7 +26,7 @@ func Command(tb testing.TB, remedy, name string, args ...string) *CommandProcess
 }
 
 // Pause freezes it, and Resume lets it go on.
-func (c *CommandProcess) Pause() { c.p.tb.Helper(); c.p.signal(syscall.SIGSTOP) }
+func (c *CommandProcess) Pause() { c.p.tb.Helper(); c.p.pause() }
 
 // Resume lets it go on after Pause.
 func (c *CommandProcess) Resume() { c.p.tb.Helper(); c.p.signal(syscall.SIGCONT) }

@@ -66,7 +66,7 @@ func (d *DataPlaneProcess) Kill() { d.p.kill() }
 func (d *DataPlaneProcess) Restart() { d.p.tb.Helper(); d.Kill(); d.Start() }
 
 // Pause freezes it: connections stay, nothing is answered.
-func (d *DataPlaneProcess) Pause() { d.p.tb.Helper(); d.p.signal(syscall.SIGSTOP) }
+func (d *DataPlaneProcess) Pause() { d.p.tb.Helper(); d.p.pause() }
 
 // Resume lets it go on.
 func (d *DataPlaneProcess) Resume() { d.p.tb.Helper(); d.p.signal(syscall.SIGCONT) }

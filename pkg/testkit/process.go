@@ -160,6 +160,15 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// pause freezes the child and waits until it stands still.
+func (p *process) pause() {
+	p.tb.Helper()
+	p.signal(syscall.SIGSTOP)
+	if err := eventually(p.tb.Context(), func() error { return stands(p.cmd.Process.Pid) }); err != nil {
+		p.tb.Fatalf("%s does not stand still: %v", p, err)
+	}
+}
+
 // stop asks the child to end and waits for that. It returns how the child ended.
 func (p *process) stop() error {
 	p.tb.Helper()

@@ -80,7 +80,7 @@ func (r *RedisServer) Stop() {
 func (r *RedisServer) Kill() { r.p.kill() }
 
 // Pause freezes the server: connections stay, nothing is answered.
-func (r *RedisServer) Pause() { r.p.tb.Helper(); r.p.signal(syscall.SIGSTOP); r.frozen = true }
+func (r *RedisServer) Pause() { r.p.tb.Helper(); r.p.pause(); r.frozen = true }
 
 // Resume lets a frozen server go on.
 func (r *RedisServer) Resume() { r.p.tb.Helper(); r.p.signal(syscall.SIGCONT); r.frozen = false }
