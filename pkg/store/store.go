@@ -13,6 +13,7 @@
 //	opi-bridge:{<instance>}:meta        meta           format           1
 //	                                                   written_by       version of the build that wrote the format
 //	                                                   revision         highest revision given out
+//	                                                   round            of the commits that are carried out; in Redis only
 //	opi-bridge:{<instance>}:documents   documents      <document name>  {"revision":7,"body":<the document's JSON>}
 //	opi-bridge:{<instance>}:sealed      sealed         <document name>  sealed secrets; no entry when there are none
 //	opi-bridge:{<instance>}:lease       lease          holder           who holds it; empty when released
@@ -73,7 +74,9 @@ type Write struct {
 // store repeats nothing of which the outcome is unknown. FailedPrecondition means that the stored
 // format is newer than this build. Errors name the address or file, and no password.
 type Store interface {
-	// Load returns all documents as of one moment, in order of their names.
+	// Load returns all documents as of one moment, in order of their names. A commit of this process
+	// that ended as OutcomeUnknown before it was called, and that it does not show, does not happen any
+	// more.
 	Load(ctx context.Context) ([]Document, error)
 	// Commit applies all writes, or none, and returns the new revisions in their order; for a
 	// deletion that is the revision at which it happened. When it returns, the writes are as durable

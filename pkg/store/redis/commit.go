@@ -16,27 +16,38 @@ func (s *Store) Commit(ctx context.Context, writes []store.Write) ([]uint64, err
 	return s.commit(ctx, "", writes)
 }
 
-// commit runs the script, a second time only if the first found that the format must be written.
+// commit runs the script, again only where it has done nothing: because the format must be written, or
+// a round has begun.
 func (s *Store) commit(ctx context.Context, fence string, writes []store.Write) ([]uint64, error) {
 	if err := layout.Check(writes); err != nil {
 		return nil, err
 	}
-	args := commitArgs(s.format, fence, writes)
-	answer, err := s.send(ctx, args)
-	if err == nil && answer[0] == "format" {
-		if err = s.prepare(ctx); err == nil {
-			answer, err = s.send(ctx, args)
+	prepared := false
+	for range maxRounds {
+		answer, err := s.send(ctx, commitArgs(s.format, fence, s.rounds.now(), writes))
+		switch {
+		case errdefs.ClassOf(err) == errdefs.OutcomeUnknown:
+			s.rounds.doubt()
+			return nil, err
+		case err != nil:
+			return nil, err
+		case answer[0] == "stale" && len(answer) == 2:
+			s.rounds.is(answer[1])
+		case answer[0] == "format" && !prepared:
+			if err := s.prepare(ctx); err != nil {
+				return nil, err
+			}
+			prepared = true
+		default:
+			return s.committed(answer, fence, len(writes))
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s.committed(answer, fence, len(writes))
+	return nil, errdefs.New(errdefs.Unavailable, "%s: others keep loading the store, nothing was done", s.where)
 }
 
-func commitArgs(format, fence string, writes []store.Write) []any {
-	args := make([]any, 0, 2+5*len(writes))
-	args = append(args, format, fence)
+func commitArgs(format, fence, round string, writes []store.Write) []any {
+	args := make([]any, 0, 3+5*len(writes))
+	args = append(args, format, fence, round)
 	for _, w := range writes {
 		kind := "plain"
 		switch {
@@ -74,5 +85,6 @@ func (s *Store) committed(answer []string, fence string, n int) ([]uint64, error
 	case answer[0] == "format" && len(answer) == 2:
 		return nil, errdefs.New(errdefs.Unavailable, "%s: the format changed to %q at the same time", s.where, answer[1])
 	}
+	s.rounds.doubt()
 	return nil, errdefs.New(errdefs.OutcomeUnknown, "%s: commit: unexpected answer %.200q", s.where, answer)
 }

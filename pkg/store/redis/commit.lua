@@ -1,6 +1,6 @@
 -- One commit. Nothing is written before everything has been checked.
 -- KEYS: meta, documents, sealed, lease
--- ARGV: format, fence ('' for none), then for each write: name, base, kind, body, sealed
+-- ARGV: format, fence ('' for none), round, then for each write: name, base, kind, body, sealed
 --       where kind is 'delete', 'plain' (no sealed) or 'sealed'
 -- Returns {'ok', first new revision} or {reason, details…}.
 local meta, documents, sealed, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -12,9 +12,11 @@ if ARGV[2] ~= '' then
     return {'fenced', held[1] or '0', held[2] or ''}
   end
 end
-local count = (#ARGV - 2) / 5
+local round = redis.call('HGET', meta, 'round') or ''
+if round ~= ARGV[3] then return {'stale', round} end
+local count = (#ARGV - 3) / 5
 for i = 0, count - 1 do
-  local at = 3 + i * 5
+  local at = 4 + i * 5
   local value = redis.call('HGET', documents, ARGV[at])
   local have = '0'
   if value then
@@ -25,7 +27,7 @@ for i = 0, count - 1 do
 end
 local last = redis.call('HINCRBY', meta, 'revision', count)
 for i = 0, count - 1 do
-  local at = 3 + i * 5
+  local at = 4 + i * 5
   local name, kind = ARGV[at], ARGV[at + 2]
   if kind == 'delete' then
     redis.call('HDEL', documents, name)

@@ -65,6 +65,7 @@ type Store struct {
 
 	scripts scripts
 	group   group
+	rounds  rounds
 	policy  Policy
 	// failover: another server may take the place of the one in use by itself.
 	failover bool
@@ -157,6 +158,9 @@ func (d driverLog) Printf(ctx context.Context, _ string, args ...any) {
 
 // Load is that of store.Store.
 func (s *Store) Load(ctx context.Context) ([]store.Document, error) {
+	if err := s.endDoubts(ctx); err != nil {
+		return nil, err
+	}
 	snap, err := s.snapshot(ctx)
 	if err == nil && snap.format != s.format {
 		if err = s.prepare(ctx); err == nil {

@@ -27,16 +27,18 @@ var (
 	loadLua string
 	//go:embed restore.lua
 	restoreLua string
+	//go:embed round.lua
+	roundLua string
 )
 
 // scripts are the scripts with their digests.
-type scripts struct{ barrier, commit, format, lease, load, restore *goredis.Script }
+type scripts struct{ barrier, commit, format, lease, load, restore, round *goredis.Script }
 
 func newScripts() scripts {
 	return scripts{
 		barrier: goredis.NewScript(barrierLua), commit: goredis.NewScript(commitLua), format: goredis.NewScript(formatLua),
 		lease: goredis.NewScript(leaseLua), load: goredis.NewScript(loadLua),
-		restore: goredis.NewScript(restoreLua),
+		restore: goredis.NewScript(restoreLua), round: goredis.NewScript(roundLua),
 	}
 }
 
