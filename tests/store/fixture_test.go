@@ -4,6 +4,7 @@ package store_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,9 +54,13 @@ func TestFixtures(t *testing.T) {
 				t.Fatalf("%s on %s: %v, %v", format, url, list, err)
 			}
 			// The uuid that was given out when the fixture was made.
-			if got := held(t, dataPlane); !strings.Contains(got, strings.TrimSpace(string(read(t, filepath.Join("testdata", format+".uuid"))))) {
-				t.Errorf("%s on %s: the namespace has another uuid: %s", format, url, got)
-			}
+			uuid := strings.TrimSpace(string(read(t, filepath.Join("testdata", format+".uuid"))))
+			testkit.Eventually(t, format+" on "+url, func() error {
+				if got := held(t, dataPlane); !strings.Contains(got, uuid) {
+					return fmt.Errorf("no namespace has the uuid %s: %s", uuid, got)
+				}
+				return nil
+			})
 			bridge.Stop()
 		}
 	}
