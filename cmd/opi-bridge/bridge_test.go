@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
+	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -198,7 +199,7 @@ func TestRestartKeepsRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = assemble(t.Context(), s, slog.New(slog.DiscardHandler), telemetry.Build{}, nil)
+	_, err = assemble(t.Context(), s, slog.New(slog.DiscardHandler), telemetry.Build{}, &telemetry.Tracing{TracerProvider: noop.NewTracerProvider()})
 	if !errors.Is(err, errdefs.FailedPrecondition) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("a second bridge on one file: %v", err)
 	}

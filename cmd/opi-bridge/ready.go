@@ -17,6 +17,9 @@ func readiness(s engine.Status, lease error, durability string) server.Readiness
 		dataPlane.Detail = s.DataPlane.Err.Error()
 	case !s.DataPlane.Up:
 		dataPlane.Detail = "no connection yet"
+	case s.PassErr != nil:
+		dataPlane.Ready = s.Settled
+		dataPlane.Detail = "there, but it cannot be compared with the records: " + s.PassErr.Error()
 	case s.Loaded && !s.Settled:
 		dataPlane.Ready = false
 		dataPlane.Detail = "there, what it held is being put back"

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -103,7 +104,7 @@ func (s *bridgeService) GetStatus(context.Context, *bridgev1.GetStatusRequest) (
 		Ready: facts.Ready, Version: facts.Version, Instance: facts.Instance, HostNqn: facts.HostNQN,
 		DataPlane: &bridgev1.Status_DataPlane{
 			Up: status.DataPlane.Up, Version: status.DataPlane.Version, Epoch: status.DataPlane.Epoch,
-			Settled: status.Settled, Error: text(status.DataPlane.Err),
+			Settled: status.Settled, Error: text(cmp.Or(status.DataPlane.Err, status.PassErr)),
 		},
 		Store: &bridgev1.Status_Store{
 			Loaded: status.Loaded, Reachable: status.Loaded && status.StoreErr == nil,

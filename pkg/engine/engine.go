@@ -84,6 +84,7 @@ type Engine struct {
 	world    *world
 	loaded   bool  // the store has been read
 	storeErr error // why the store did not answer last time, nil when it did
+	passErr  error // why the last pass could not be carried out, nil when it was
 	// settledEpoch is the last epoch of the data plane in which a pass has put everything back;
 	// settling is closed, and made anew, when it changes.
 	settledEpoch uint64

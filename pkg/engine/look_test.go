@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,13 @@ func TestMutationsNeverLookAtEverything(t *testing.T) {
 	r.start()
 	t.Cleanup(func() { r.stop() })
 	near.on.Store(true)
+	testkit.Eventually(t, "it is said that nothing can be repaired", func() error {
+		r.eng.Audit()
+		if s := r.eng.Status(); s.PassErr == nil {
+			return errors.New("no error")
+		}
+		return nil
+	})
 
 	file := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(file, make([]byte, 64<<10), 0o600); err != nil {
@@ -88,4 +96,9 @@ func TestMutationsNeverLookAtEverything(t *testing.T) {
 	}
 	_, err = r.get("nvmeRemoteNamespaces", remote)
 	wantClass(t, "what has gone with the path", err, errdefs.NotFound)
+	near.on.Store(false)
+	testkit.Eventually(t, "everything can be repaired again", func() error {
+		r.eng.Audit()
+		return r.eng.Status().PassErr
+	})
 }

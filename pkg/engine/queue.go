@@ -136,6 +136,7 @@ func (e *Engine) loop(ctx context.Context) {
 		err := e.pass(ctx)
 		ended = time.Now()
 		took = ended.Sub(began)
+		e.passed(err)
 		if err != nil {
 			e.cfg.Log.Warn("data plane cannot be brought up to date", "err", err)
 			failing = min(max(2*failing, firstRetry), lastRetry)
@@ -146,6 +147,13 @@ func (e *Engine) loop(ctx context.Context) {
 		due = ended.Add(max(e.cfg.AuditInterval, auditRest*took))
 		sooner(e.nextRetry(due))
 	}
+}
+
+// passed notes how a pass ended.
+func (e *Engine) passed(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.passErr = err
 }
 
 // nextRetry returns when the first of the resources that are not as wanted is to be tried again, or

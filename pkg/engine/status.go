@@ -20,6 +20,9 @@ type Status struct {
 	StoreErr error
 	// DataPlane is the driver's status.
 	DataPlane driver.Status
+	// PassErr says why the data plane, though it is connected, could not be compared with the records
+	// the last time, nil when it could. Requests are served, but nothing is found and repaired meanwhile.
+	PassErr error
 	// Resources counts the resources by state.
 	Resources map[resource.State]int
 	// NotReady lists what is not as wanted, by name; at most 100 of NotReadyCount.
@@ -57,6 +60,7 @@ func (e *Engine) Status() Status {
 		Settled:       dataPlane.Up && e.settledEpoch == dataPlane.Epoch,
 		StoreErr:      e.storeErr,
 		DataPlane:     dataPlane,
+		PassErr:       e.passErr,
 		Resources:     maps.Clone(e.index.states),
 		NotReadyCount: len(e.index.dirty) + len(e.index.unreadable),
 		Drift:         maps.Clone(e.drift),

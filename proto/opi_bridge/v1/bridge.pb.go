@@ -1061,7 +1061,8 @@ type Status_DataPlane struct {
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Whether it has been given back everything since it was last connected.
 	Settled bool `protobuf:"varint,4,opt,name=settled,proto3" json:"settled,omitempty"`
-	// Why there is no connection.
+	// Why there is no connection; or why what it holds cannot be compared with the records, so that
+	// nothing is found and repaired.
 	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
