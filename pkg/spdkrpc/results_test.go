@@ -197,17 +197,17 @@ func TestResults(t *testing.T) {
 // TestFeatures follows the releases.
 func TestFeatures(t *testing.T) {
 	t.Parallel()
-	all := spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true, IostatNames: true}
+	all := spdkrpc.Features{Keyring: true, HostsOnce: true, AioUUID: true, TCPConnectTimeout: true, IostatNames: true}
 	for _, c := range []struct {
 		major, minor int
 		want         spdkrpc.Features
 	}{
 		{24, 1, spdkrpc.Features{}},
 		{24, 5, spdkrpc.Features{Keyring: true}},
-		{24, 9, spdkrpc.Features{Keyring: true, AioUUID: true}},
-		{25, 1, spdkrpc.Features{Keyring: true, AioUUID: true}},
-		{25, 5, spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true}},
-		{25, 9, spdkrpc.Features{Keyring: true, AioUUID: true, TCPConnectTimeout: true}},
+		{24, 9, spdkrpc.Features{Keyring: true, HostsOnce: true, AioUUID: true}},
+		{25, 1, spdkrpc.Features{Keyring: true, HostsOnce: true, AioUUID: true}},
+		{25, 5, spdkrpc.Features{Keyring: true, HostsOnce: true, AioUUID: true, TCPConnectTimeout: true}},
+		{25, 9, spdkrpc.Features{Keyring: true, HostsOnce: true, AioUUID: true, TCPConnectTimeout: true}},
 		{26, 1, all},
 		{26, 9, all},
 		{0, 0, all},
