@@ -62,8 +62,8 @@ func commandClass(args []string) (string, class) {
 	}
 	switch args[2] {
 	case "4":
-		if len(args) > 9 {
-			return "redis commit of " + args[9], change
+		if len(args) > 10 {
+			return "redis commit of " + args[10], change
 		}
 		return "redis commit", change
 	case "3":
