@@ -22,21 +22,46 @@ func Replica(tb testing.TB, master *RedisServer, settings ...string) *RedisServe
 	return r
 }
 
-// AwaitReplica waits until another server follows this one and has everything.
+// AwaitReplica waits until another server follows this one and has everything that was written before
+// it did. What was acknowledged while there was no replica may lie in this server's buffers for a while
+// after the replica shows as online.
 func (r *RedisServer) AwaitReplica(replica *RedisServer) {
 	r.p.tb.Helper()
+	written := int64(-1) // when it was first seen online
 	Eventually(r.p.tb, "the replica has everything", func() error {
 		info, err := r.cli("INFO", "replication")
 		if err != nil {
 			return err
 		}
+		all, has := int64(-1), int64(-1)
 		for line := range strings.Lines(info) {
+			line = strings.TrimSpace(line)
+			if text, ok := strings.CutPrefix(line, "master_repl_offset:"); ok {
+				all = number(text)
+			}
 			if strings.Contains(line, fmt.Sprintf("port=%d,", replica.port)) && strings.Contains(line, "state=online") {
-				return nil
+				_, rest, _ := strings.Cut(line, "offset=")
+				text, _, _ := strings.Cut(rest, ",")
+				has = number(text)
 			}
 		}
-		return errors.New(info)
+		if written < 0 && has >= 0 {
+			written = all
+		}
+		if written < 0 || has < written {
+			return errors.New(info)
+		}
+		return nil
 	})
+}
+
+// number reads a count, -1 for what is none.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // Sentinel starts a sentinel that watches master under a name, and returns its host:port.

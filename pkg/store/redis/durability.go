@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -41,16 +42,27 @@ func (s *Store) Durability(ctx context.Context) (store.Durability, error) {
 	return t.settings.judge(t.waits), nil
 }
 
+// alone says that no other server may take the place of this one at the moment, so that commits wait
+// for none. That may change at any time.
+func (t *terms) alone() bool { return t.waits.every && t.waits.replicas == 0 }
+
+// failoverTime is how long a commit may take to count as done where another server may take the place
+// of the one it was sent to. One that was frozen for longer may have been replaced meanwhile, with some
+// of its replicas still following it. It is below the time after which a server is given up.
+const failoverTime = 500 * time.Millisecond
+
 // current returns terms that are not older than any connection: a server that was restarted or has
-// taken another's place may have other settings.
+// taken another's place may have other settings. A server that was alone is asked each time.
 func (s *Store) current(ctx context.Context) (*terms, error) {
+	valid := func(t *terms) bool { return t != nil && t.dials == s.dials.Load() && s.owns(ctx, t.client) }
+	if t := s.terms.Load(); valid(t) && !t.alone() {
+		return t, nil
+	}
 	for {
-		if t := s.terms.Load(); t != nil && t.dials == s.dials.Load() && s.owns(ctx, t.client) {
-			return t, nil
-		}
 		// Asking may make a connection itself, but only as many as there is room for.
-		if _, err := s.learn(ctx); err != nil {
-			return nil, err
+		t, err := s.learn(ctx)
+		if err != nil || valid(t) {
+			return t, err
 		}
 	}
 }

@@ -83,7 +83,8 @@ func (p Policy) of(s settings) waits {
 	// With appendfsync no the server never says that it has synced.
 	w := waits{disk: s.appendOnly == "yes" && s.appendFsync == "everysec" && s.waitAOF, replicas: max(p.Replicas, 0)}
 	if p.Replicas == 0 && s.failover {
-		w.replicas, w.every = s.expected, true
+		// Who watches the servers may not have noticed yet that one is back.
+		w.replicas, w.every = max(s.expected, s.replicas), true
 	}
 	return w
 }
@@ -120,34 +121,37 @@ func (w waits) commands(limit time.Duration) [][]any {
 // errNotConfirmed says that a write was done, and may still be lost.
 var errNotConfirmed = errors.New("written, but not confirmed in time")
 
-// confirmed judges the answers to the commands of w. Their errors are not wrapped: a refusal to wait
-// must not look like one of the write.
-func (w waits) confirmed(answers []*goredis.Cmd) error {
+// confirmed judges the answers to the commands of w, and says whether there are more replicas than are
+// waited for. Errors of the commands are not wrapped: a refusal to wait must not look like one of the
+// write.
+func (w waits) confirmed(answers []*goredis.Cmd) (more bool, err error) {
 	i := 0
 	next := func() *goredis.Cmd { i++; return answers[i-1] }
 	if w.disk {
 		// How many have synced: the server itself, and replicas.
 		counts, err := next().Int64Slice()
 		if err != nil || len(counts) == 0 || counts[0] < 1 {
-			return fmt.Errorf("%w: not known to be on the server's disk (%v)", errNotConfirmed, err) //nolint:errorlint // on purpose, see above
+			return false, fmt.Errorf("%w: not known to be on the server's disk (%v)", errNotConfirmed, err) //nolint:errorlint // on purpose, see above
 		}
 	}
 	var have int64
 	if w.replicas > 0 {
 		var err error
 		if have, err = next().Int64(); err != nil || have < int64(w.replicas) {
-			return fmt.Errorf("%w: %d of %d replicas have it (%v)", errNotConfirmed, have, w.replicas, err) //nolint:errorlint // on purpose, see above
+			return false, fmt.Errorf("%w: %d of %d replicas have it (%v)", errNotConfirmed, have, w.replicas, err) //nolint:errorlint // on purpose, see above
 		}
 	}
 	if w.every {
 		// "master", its offset, and a list with each replica that is up to date.
 		role, err := next().Slice()
 		if err != nil || len(role) != 3 || role[0] != "master" {
-			return fmt.Errorf("%w: the server is no master any more (%v)", errNotConfirmed, err) //nolint:errorlint // on purpose, see above
+			return false, fmt.Errorf("%w: the server is no master any more (%v)", errNotConfirmed, err) //nolint:errorlint // on purpose, see above
 		}
-		if list, ok := role[2].([]any); !ok || int64(len(list)) > have {
-			return fmt.Errorf("%w: %d of %d replicas have it", errNotConfirmed, have, len(list))
+		list, ok := role[2].([]any)
+		if !ok || int64(len(list)) > have {
+			return false, fmt.Errorf("%w: %d of %d replicas have it", errNotConfirmed, have, len(list))
 		}
+		more = len(list) > w.replicas
 	}
-	return nil
+	return more, nil
 }

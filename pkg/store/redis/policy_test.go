@@ -125,9 +125,25 @@ func TestConfirmed(t *testing.T) {
 		{both, []*goredis.Cmd{list(0, 0), answer(int64(3))}, false},
 		{both, []*goredis.Cmd{list(1, 0), answer(int64(0))}, false},
 	} {
-		err := row.w.confirmed(row.answers)
+		_, err := row.w.confirmed(row.answers)
 		if (err == nil) != row.ok || err != nil && (!errors.Is(err, errNotConfirmed) || errors.Is(err, errAnswer)) {
 			t.Errorf("%+v, answers %v: %v", row.w, row.answers, err)
+		}
+	}
+}
+
+// TestMoreReplicas: one that has come since is noticed, though both have the write.
+func TestMoreReplicas(t *testing.T) {
+	t.Parallel()
+	w := waits{replicas: 1, every: true}
+	for connected, want := range []bool{false, false, true} {
+		have := goredis.NewCmdResult(int64(connected), nil)
+		if connected == 0 {
+			have = goredis.NewCmdResult(int64(1), nil)
+		}
+		role := goredis.NewCmdResult([]any{"master", int64(1234), make([]any, connected)}, nil)
+		if more, err := w.confirmed([]*goredis.Cmd{have, role}); more != want || err != nil {
+			t.Errorf("%d are connected: %v, %v", connected, more, err)
 		}
 	}
 }

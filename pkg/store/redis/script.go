@@ -7,6 +7,8 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"errors"
+	"fmt"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -84,6 +86,7 @@ func (s *Store) pipeline(ctx context.Context, requests []*request, eval evaluati
 		}
 		return nil
 	}
+	began := time.Now()
 	results := make([]*goredis.Cmd, len(requests))
 	var confirmations []*goredis.Cmd
 	_, execErr := t.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
@@ -96,7 +99,13 @@ func (s *Store) pipeline(ctx context.Context, requests []*request, eval evaluati
 		return nil
 	})
 	s.failed(ctx, t, execErr)
-	confirmed := t.waits.confirmed(confirmations)
+	more, confirmed := t.waits.confirmed(confirmations)
+	if more {
+		s.terms.CompareAndSwap(t, nil) // from now on it is waited for all of them
+	}
+	if took := time.Since(began); confirmed == nil && t.waits.every && took > failoverTime {
+		confirmed = fmt.Errorf("%w: it took %v, in which another server may have taken its place", errNotConfirmed, took.Round(time.Millisecond))
+	}
 	s.failed(ctx, t, confirmed) // there may be fewer replicas now, or more, or another master
 	for i, r := range requests {
 		if results[i].Err() == nil && results[i].Val() == nil {
