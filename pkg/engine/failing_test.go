@@ -95,7 +95,7 @@ func (r *rig) agree(what string) {
 	r.eng.Audit()
 	testkit.Eventually(r.t, what+": nothing pending", func() error {
 		s := r.eng.Status()
-		if s.NotReadyCount > 0 || s.Resources["CREATING"]+s.Resources["UPDATING"]+s.Resources["DELETING"] > 0 {
+		if !s.Settled || s.NotReadyCount > 0 || s.Resources["CREATING"]+s.Resources["UPDATING"]+s.Resources["DELETING"] > 0 {
 			return fmt.Errorf("status %+v", s)
 		}
 		return nil
