@@ -92,9 +92,7 @@ func testCrypto(t *testing.T, s Suite) {
 		b.serves(all...)
 		uuidBefore, _ := b.observe()[c.Key()].(*driver.Bdev)
 
-		b.Kill()
-		b.Start()
-		b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+		b.restart()
 		b.lacks(all...)
 		life()
 		if after, _ := b.observe()[c.Key()].(*driver.Bdev); after == nil || uuidBefore == nil || after.UUID != uuidBefore.UUID {

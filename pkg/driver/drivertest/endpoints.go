@@ -37,9 +37,7 @@ func testPCIe(t *testing.T, s Suite) {
 	for _, odd := range []string{"", "../0.1.0", "0.1", "0.1.0/..", "00.1.0", "0.1.0.0"} {
 		b.refused(errdefs.InvalidArgument, driver.Step{Op: driver.Create, Object: endpoint(one, driver.PCIAddress{Physical: 1}, odd)}, odd)
 	}
-	b.Kill()
-	b.Start()
-	b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+	b.restart()
 	for _, o := range all {
 		b.must(driver.Create, o)
 	}

@@ -30,6 +30,19 @@ func (b *bench) next(kinds ...driver.EventKind) driver.EventKind {
 	}
 }
 
+// restart kills the data plane and starts an empty one, to which the driver is connected afterwards. That
+// it was connected to the old one does not count: it may not have noticed yet.
+func (b *bench) restart() {
+	b.t.Helper()
+	before := b.Driver.Status().Epoch
+	b.Kill()
+	b.Start()
+	b.eventually("the driver is connected", func() bool {
+		s := b.Driver.Status()
+		return s.Up && s.Epoch != before
+	})
+}
+
 // testRestart takes the data plane away and brings an empty one back.
 func testRestart(t *testing.T, s Suite) {
 	b := s.bench(t)

@@ -62,9 +62,7 @@ func testLimits(t *testing.T, s Suite) {
 	l := &driver.Limits{Bdev: m.Name, ReadMiBs: 3}
 	b.must(driver.Create, m)
 	b.must(driver.Create, l)
-	b.Kill()
-	b.Start()
-	b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+	b.restart()
 	b.must(driver.Create, m)
 	b.lacks(l)
 	b.must(driver.Create, l)

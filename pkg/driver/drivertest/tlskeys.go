@@ -41,9 +41,7 @@ func testTLSKeys(t *testing.T, s Suite) {
 			t.Errorf("%s is observed with its key", key)
 		}
 	}
-	b.Kill()
-	b.Start()
-	b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+	b.restart()
 	b.lacks(all...)
 	for _, o := range all {
 		b.must(driver.Create, o)

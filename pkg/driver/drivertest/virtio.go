@@ -65,9 +65,7 @@ func testVirtioBlk(t *testing.T, s Suite) {
 		t.Error(err)
 	}
 	b.serves(all...)
-	b.Kill()
-	b.Start()
-	b.eventually("the driver is connected", func() bool { return b.Driver.Status().Up })
+	b.restart()
 	b.lacks(all...)
 	for _, o := range all {
 		b.must(driver.Create, o)
