@@ -36,7 +36,8 @@ type ClientConfig struct {
 	Network, Address string
 	// Log takes changes of the connection. Required. Parameters and results are never logged.
 	Log *slog.Logger
-	// MinBackoff and MaxBackoff bound the pause between two attempts to connect.
+	// MinBackoff and MaxBackoff bound the pause between two attempts to connect. It grows from the
+	// one to the other, except where nobody is at a unix socket.
 	MinBackoff, MaxBackoff time.Duration
 	// DialTimeout bounds one attempt to connect.
 	DialTimeout time.Duration
@@ -124,14 +125,20 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		pause = min(2*pause, c.cfg.MaxBackoff)
+		if c.cfg.Network == "unix" && !s.reached {
+			// To find nobody at a socket of this machine costs microseconds, and whoever waits for
+			// the server's return waits for this pause.
+			pause = c.cfg.MinBackoff
+		}
 	}
 }
 
 // session is what has become of one attempt to connect.
 type session struct {
-	up    bool      // calls were let through
-	born  time.Time // since when
-	ended error     // why they are not any more, or never were
+	reached bool      // somebody was at the address
+	up      bool      // calls were let through
+	born    time.Time // since when
+	ended   error     // why they are not any more, or never were
 }
 
 // session makes one connection and keeps it to its end.
@@ -155,7 +162,7 @@ func (c *Client) session(ctx context.Context) session {
 		if err := c.cfg.OnUp(hello, &Client{cfg: c.cfg, conn: conn}); err != nil {
 			err = fmt.Errorf("handshake: %w", err)
 			conn.end(err)
-			return session{ended: err}
+			return session{reached: true, ended: err}
 		}
 	}
 	c.mu.Lock()
@@ -167,7 +174,7 @@ func (c *Client) session(ctx context.Context) session {
 	}
 	born := time.Now()
 	<-conn.ended
-	return session{up: true, born: born, ended: conn.cause()}
+	return session{reached: true, up: true, born: born, ended: conn.cause()}
 }
 
 // down notes why there is no connection.
