@@ -3,11 +3,10 @@
 package host_test
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 	"github.com/opi-bridge/opi-bridge/tests/host/guest"
@@ -19,40 +18,23 @@ var fioSeconds = flag.Int("fio.seconds", 1, "how long each of fio's jobs takes")
 
 const fioNQN = "nqn.2024-01.io.example.dpu:fio"
 
-// fioJobs is a job file: random and sequential I/O of several depths one after the other, around the
-// page cache, and then writes that are read again and compared.
-func fioJobs(device string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[global]\nfilename=%s\nioengine=libaio\ndirect=1\nthread\nsize=8M\nruntime=%d\ntime_based\nstonewall\n", device, *fioSeconds)
-	for _, rw := range []string{"randread", "randwrite"} {
-		for _, depth := range []int{1, 32, 128} {
-			fmt.Fprintf(&b, "[4k-%s-%d]\nrw=%s\nbs=4k\niodepth=%d\n", rw, depth, rw, depth)
+// fioJobs are random and sequential I/O of several depths, and then writes that are read again and
+// compared.
+func fioJobs() []machine.FioJob {
+	job := machine.FioJob{BlockBytes: 4096, SizeBytes: 8 * mib, Time: time.Duration(*fioSeconds) * time.Second}
+	var jobs []machine.FioJob
+	for _, job.RW = range []string{"randread", "randwrite"} {
+		for _, job.Depth = range []int{1, 32, 128} {
+			job.Name = fmt.Sprintf("4k-%s-%d", job.RW, job.Depth)
+			jobs = append(jobs, job)
 		}
 	}
-	for _, rw := range []string{"read", "write"} {
-		fmt.Fprintf(&b, "[128k-%s-32]\nrw=%s\nbs=128k\niodepth=32\n", rw, rw)
+	job.BlockBytes, job.Depth = 128<<10, 32
+	for _, job.RW = range []string{"read", "write"} {
+		job.Name = fmt.Sprintf("128k-%s-%d", job.RW, job.Depth)
+		jobs = append(jobs, job)
 	}
-	b.WriteString("[verify]\nrw=randwrite\nbs=4k\niodepth=32\ntime_based=0\nruntime=0\nsize=4M\nverify=crc32c\nverify_fatal=1\n")
-	return b.String()
-}
-
-// fioReport is what is used of fio's report.
-type fioReport struct {
-	Jobs []struct {
-		Name  string   `json:"jobname"`
-		Error int      `json:"error"`
-		Read  fioShare `json:"read"`
-		Write fioShare `json:"write"`
-	} `json:"jobs"`
-}
-
-type fioShare struct {
-	Requests  uint64  `json:"total_ios"`
-	IOPS      float64 `json:"iops"`
-	Bandwidth float64 `json:"bw_bytes"`
-	Latency   struct {
-		Percentile map[string]float64 `json:"percentile"`
-	} `json:"clat_ns"`
+	return append(jobs, machine.FioJob{Name: "verify", RW: "randwrite", BlockBytes: 4096, Depth: 32, SizeBytes: 4 * mib})
 }
 
 // TestFio lets fio, as Debian has it, load a virtio disk and an NVMe/TCP disk in a guest.
@@ -75,30 +57,10 @@ func TestFio(t *testing.T) {
 		{"virtio-blk", func(d guest.Disk) bool { return d.SizeBytes == 8*mib }},
 		{"NVMe/TCP", byUUID(ns.GetSpec().GetUuid())},
 	} {
-		t.Run(disk.name, func(t *testing.T) { runFio(t, g, "/dev/"+find(t, g, disk.name, disk.match).Name) })
-	}
-}
-
-// runFio runs all jobs on a device, wants none to fail, and notes the figures.
-func runFio(t *testing.T, g *machine.Machine, device string) {
-	t.Helper()
-	jobs := fioJobs(device)
-	out := g.Shell("cat > /tmp/jobs <<'END'\n" + jobs + "END\nfio --output-format=json --output=/tmp/report /tmp/jobs >&2 && cat /tmp/report")
-	var report fioReport
-	if _, body, found := strings.Cut(out, "{"); !found || json.Unmarshal([]byte("{"+body), &report) != nil {
-		t.Fatalf("fio has printed no report: %s", out)
-	}
-	if want := strings.Count(jobs, "[") - 1; len(report.Jobs) != want {
-		t.Errorf("fio reports on %d jobs of %d", len(report.Jobs), want)
-	}
-	for _, job := range report.Jobs {
-		if job.Error != 0 || job.Read.Requests+job.Write.Requests == 0 || job.Name == "verify" && job.Read.Requests == 0 {
-			t.Errorf("%s: error %d, %d reads and %d writes", job.Name, job.Error, job.Read.Requests, job.Write.Requests)
-		}
-		share := job.Read
-		if share.Requests < job.Write.Requests {
-			share = job.Write
-		}
-		t.Logf("%-18s %8.0f IOPS %7.1f MiB/s, median %8.0f us", job.Name, share.IOPS, share.Bandwidth/mib, share.Latency.Percentile["50.000000"]/1000)
+		t.Run(disk.name, func(t *testing.T) {
+			for _, r := range g.RunFio("/dev/"+find(t, g, disk.name, disk.match).Name, fioJobs()) {
+				t.Logf("%-18s %8.0f IOPS %7.1f MiB/s, median %v", r.Name, r.IOPS, r.BytesPerSecond/mib, r.Median.Round(time.Microsecond))
+			}
+		})
 	}
 }

@@ -58,13 +58,29 @@ const serveWithOurs = `bin/opi-dataplane serve --rpc-listen tcp://%s:%d --vhost-
 // the same emulated network. One of them is idle while the other is measured.
 func guestGroup(tb testing.TB) *group {
 	tb.Helper()
+	kernel, ours := storageGuest(tb)
+	return &group{
+		title: "NVMe/TCP by targets within a guest",
+		targets: []target{
+			disk(tb, "opi-dataplane, file", oursNQN, ours, 1), disk(tb, "nvmet, file", nqn, kernel, 1),
+			disk(tb, "opi-dataplane, memory", oursNQN, ours, 2), disk(tb, "nvmet, memory", nqn, kernel, 2),
+		},
+		ratios: []ratio{{0, 1}, {2, 3}},
+	}
+}
+
+// storageGuest starts the guest with both targets and returns the ports that lead to them. Each serves a
+// file and a disk in memory.
+func storageGuest(tb testing.TB) (kernel, ours int) {
+	tb.Helper()
 	program := filepath.Join(tb.TempDir(), "opi-dataplane")
 	build := exec.CommandContext(tb.Context(), "go", "build", "-o", program, "github.com/opi-bridge/opi-bridge/cmd/opi-dataplane")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		tb.Fatalf("build for the guest: %v: %s", err, out)
 	}
-	kernel, ours, calls := testkit.FreePort(tb), testkit.FreePort(tb), testkit.FreePort(tb)
+	kernel, ours = testkit.FreePort(tb), testkit.FreePort(tb)
+	calls := testkit.FreePort(tb)
 	g := machine.Start(tb, machine.Config{
 		Modules: []string{"nvmet_tcp", "brd"}, Processors: 2, MemoryMiB: 1024,
 		Forwards: []machine.Forward{{Here: kernel, Guest: kernelPort}, {Here: ours, Guest: oursPort}, {Here: calls, Guest: rpcPort}},
@@ -82,13 +98,6 @@ func guestGroup(tb testing.TB) *group {
 	})
 	control := dialRPC(tb, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(calls)))
 	control.bdevs("/tmp/ours")
-	control.export(address, strconv.Itoa(oursPort), "file", "memory")
-	return &group{
-		title: "NVMe/TCP by targets within a guest",
-		targets: []target{
-			disk(tb, "opi-dataplane, file", ours, 1), disk(tb, "nvmet, file", kernel, 1),
-			disk(tb, "opi-dataplane, memory", ours, 2), disk(tb, "nvmet, memory", kernel, 2),
-		},
-		ratios: []ratio{{0, 1}, {2, 3}},
-	}
+	control.export(oursNQN, address, strconv.Itoa(oursPort), "file", "memory")
+	return kernel, ours
 }

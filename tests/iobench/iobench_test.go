@@ -73,6 +73,8 @@ type target struct {
 	measure func(tb testing.TB, l load) float64
 	// alone, if set, is called before the target is measured and returns what is to be called after.
 	alone func() (done func())
+	// pid, if set, is the process whose processor time is told too.
+	pid int
 }
 
 // ratio is a column that compares two targets by their place.
@@ -100,13 +102,17 @@ func (g *group) run(tb testing.TB, w io.Writer) {
 	for range len(g.targets) + len(g.ratios) {
 		fmt.Fprint(&out, "---|")
 	}
+	shares := g.sharesHead()
 	for _, l := range loads() {
-		figures := make([][]float64, len(g.targets))
+		figures, spent := make([][]float64, len(g.targets)), make([]cpu, len(g.targets))
 		for range rounds {
 			for i, t := range g.targets {
+				before := cpuOf(tb, t.pid)
 				figures[i] = append(figures[i], t.figure(tb, l))
+				spent[i] = spent[i].plus(cpuOf(tb, t.pid).since(before))
 			}
 		}
+		shares += g.sharesRow(l, spent)
 		fmt.Fprintf(&out, "\n| %s |", l)
 		medians := make([]float64, len(figures))
 		for i, f := range figures {
@@ -118,7 +124,7 @@ func (g *group) run(tb testing.TB, w io.Writer) {
 			fmt.Fprintf(&out, " %.2f |", medians[r.of]/medians[r.to])
 		}
 	}
-	fmt.Fprintln(&out)
+	fmt.Fprintf(&out, "\n%s", shares)
 	if _, err := w.Write(out.Bytes()); err != nil {
 		tb.Fatal(err)
 	}
@@ -147,7 +153,13 @@ func BenchmarkIO(b *testing.B) {
 	for _, part := range []struct {
 		name string
 		make func(testing.TB) *group
-	}{{"vhost", vhostGroup}, {"local", localGroup}, {"guest", guestGroup}} {
+	}{
+		{"vhost", vhostGroup},
+		{"local", localGroup},
+		{"guest", guestGroup},
+		{"fio-vhost", fioVhostGroup},
+		{"fio-nvme", fioNvmeGroup},
+	} {
 		b.Run(part.name, func(b *testing.B) {
 			if b.N == 1 {
 				part.make(b).run(b, os.Stdout)

@@ -15,11 +15,14 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
 )
 
-// nqn is that of every subsystem.
-const nqn = "nqn.2024-01.io.example.bench:disks"
+// The subsystems. A host takes two of the same name for one, so ours has its own beside the kernel's.
+const (
+	nqn     = "nqn.2024-01.io.example.bench:disks"
+	oursNQN = "nqn.2024-01.io.example.bench:ours"
+)
 
 // disk is a namespace of a target that 127.0.0.1 leads to. The load is made by a process of its own.
-func disk(tb testing.TB, name string, port, nsid int) target {
+func disk(tb testing.TB, name, nqn string, port, nsid int) target {
 	tb.Helper()
 	program := testkit.Program(tb, "opi-dataplane")
 	return target{name: name, measure: func(tb testing.TB, l load) float64 {
@@ -68,10 +71,13 @@ func localGroup(tb testing.TB) *group {
 	port := testkit.FreePort(tb)
 	control := dialRPC(tb, "unix", ours.Socket())
 	control.bdevs(file(tb, tb.TempDir(), "disk"))
-	control.export("127.0.0.1", strconv.Itoa(port), "file", "memory")
+	control.export(nqn, "127.0.0.1", strconv.Itoa(port), "file", "memory")
 	g := &group{title: "NVMe/TCP over loopback", targets: []target{
-		disk(tb, "opi-dataplane, file", port, 1), disk(tb, "opi-dataplane, memory", port, 2),
+		disk(tb, "opi-dataplane, file", nqn, port, 1), disk(tb, "opi-dataplane, memory", nqn, port, 2),
 	}}
+	for i := range g.targets {
+		g.targets[i].pid = ours.PID()
+	}
 	path := os.Getenv("OPI_SPDK_TGT")
 	if path == "" {
 		return g
@@ -86,8 +92,8 @@ func localGroup(tb testing.TB) *group {
 	there := testkit.FreePort(tb)
 	control = dialRPC(tb, "unix", socket)
 	control.bdevs("")
-	control.export("127.0.0.1", strconv.Itoa(there), "memory")
-	theirs := disk(tb, "SPDK, memory", there, 1)
+	control.export(nqn, "127.0.0.1", strconv.Itoa(there), "memory")
+	theirs := disk(tb, "SPDK, memory", nqn, there, 1)
 	// SPDK takes all of its processor, always: it is frozen while others are measured.
 	spdk.Pause()
 	tb.Cleanup(spdk.Resume)

@@ -54,8 +54,8 @@ func (r *rpc) bdevs(file string) {
 	}
 }
 
-// export makes disks namespaces of a subsystem, 1, 2 and so on.
-func (r *rpc) export(address, port string, bdevs ...string) {
+// export makes disks namespaces of the subsystem nqn, 1, 2 and so on.
+func (r *rpc) export(nqn, address, port string, bdevs ...string) {
 	r.tb.Helper()
 	r.do("nvmf_create_transport", object{"trtype": "TCP"})
 	r.do("nvmf_create_subsystem", object{"nqn": nqn, "allow_any_host": true, "serial_number": "BENCH"})

@@ -63,7 +63,7 @@ func vhostGroup(tb testing.TB) *group {
 	control.bdevs(inFile)
 	control.do("vhost_create_blk_controller", object{"ctrlr": "file", "dev_name": "file"})
 	control.do("vhost_create_blk_controller", object{"ctrlr": "memory", "dev_name": "memory"})
-	return &group{
+	g := &group{
 		title: "vhost-user-blk",
 		targets: []target{
 			socketDisk(frontend, "opi-dataplane, file", filepath.Join(sockets, "file")),
@@ -73,6 +73,8 @@ func vhostGroup(tb testing.TB) *group {
 		},
 		ratios: []ratio{{0, 1}, {2, 3}},
 	}
+	g.targets[0].pid, g.targets[2].pid = ours.PID(), ours.PID()
+	return g
 }
 
 // storageDaemon serves a file and returns the socket.
