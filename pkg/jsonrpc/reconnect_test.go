@@ -28,7 +28,7 @@ func TestNobodyAtUnixSocket(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- client.Run(ctx) }()
 		const away = time.Minute
-		time.Sleep(away) // of the bubble's time
+		<-time.After(away) // of the time in the bubble
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
