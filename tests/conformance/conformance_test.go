@@ -98,14 +98,14 @@ type suite struct {
 
 func (s *suite) make(m made) {
 	s.t.Helper()
-	if _, err := s.e.client.create(s.t.Context(), s.t, s.e.kinds[m.kind], m.name, m.msg(s.t, s.e)); err != nil {
+	if _, err := s.e.client.Create(s.t.Context(), s.e.kinds[m.kind], m.name, m.msg(s.t, s.e)); err != nil {
 		s.t.Fatalf("creating %s: %v", m.name, err)
 	}
 }
 
 func (s *suite) unmake(m made) {
 	s.t.Helper()
-	if err := s.e.client.remove(s.t.Context(), s.t, s.e.kinds[m.kind], m.name, false); err != nil {
+	if err := s.e.client.Delete(s.t.Context(), s.e.kinds[m.kind], m.name, false); err != nil {
 		s.t.Fatalf("deleting %s: %v", m.name, err)
 	}
 }
@@ -116,12 +116,12 @@ func (s *suite) valid() proto.Message { return s.c.valid(s.t, s.e) }
 
 func (s *suite) create(m proto.Message) (proto.Message, error) {
 	s.t.Helper()
-	return s.e.client.create(s.t.Context(), s.t, s.k, s.c.name, m)
+	return s.e.client.Create(s.t.Context(), s.k, s.c.name, m)
 }
 
 func (s *suite) get() (proto.Message, error) {
 	s.t.Helper()
-	return s.e.client.get(s.t.Context(), s.t, s.k, s.c.name)
+	return s.e.client.Get(s.t.Context(), s.k, s.c.name)
 }
 
 func (s *suite) want(what string, err error, code codes.Code) {
@@ -241,7 +241,7 @@ func (s *suite) updates() {
 		}
 		m := with(s.t, s.valid(), path, f.value(s.e))
 		changes := len(resource.Changed(s.valid(), m)) > 0
-		updated, err := s.e.client.update(s.t.Context(), s.t, s.k, s.c.name, m, false, path)
+		updated, err := s.e.client.Update(s.t.Context(), s.k, s.c.name, m, false, path)
 		switch {
 		case s.k.Mutable(path) || !changes:
 			if err != nil {
@@ -256,16 +256,16 @@ func (s *suite) updates() {
 		}
 		s.unmake(s.self())
 	}
-	_, err := s.e.client.update(s.t.Context(), s.t, s.k, s.c.name, s.valid(), false)
+	_, err := s.e.client.Update(s.t.Context(), s.k, s.c.name, s.valid(), false)
 	s.want("update of what is not there", err, codes.NotFound)
-	if _, err := s.e.client.update(s.t.Context(), s.t, s.k, s.c.name, s.valid(), true); err != nil {
+	if _, err := s.e.client.Update(s.t.Context(), s.k, s.c.name, s.valid(), true); err != nil {
 		s.t.Errorf("update of what may be missing: %v", err)
 	}
 	for _, mask := range []string{"colour", "name.x", ""} {
-		_, err := s.e.client.update(s.t.Context(), s.t, s.k, s.c.name, s.valid(), false, mask)
+		_, err := s.e.client.Update(s.t.Context(), s.k, s.c.name, s.valid(), false, mask)
 		s.want(fmt.Sprintf("update with mask %q", mask), err, codes.InvalidArgument)
 	}
-	if _, err := s.e.client.update(s.t.Context(), s.t, s.k, s.c.name, s.valid(), false, "*"); err != nil {
+	if _, err := s.e.client.Update(s.t.Context(), s.k, s.c.name, s.valid(), false, "*"); err != nil {
 		s.t.Errorf("update of everything to what it is: %v", err)
 	}
 	s.unmake(s.self())
@@ -293,7 +293,7 @@ func (s *suite) inUse() {
 	s.make(s.self())
 	user := s.c.user(s.t, s.e)
 	s.make(user)
-	err := s.e.client.remove(s.t.Context(), s.t, s.k, s.c.name, false)
+	err := s.e.client.Delete(s.t.Context(), s.k, s.c.name, false)
 	s.want("delete of what is in use", err, codes.FailedPrecondition)
 	if !strings.Contains(fmt.Sprint(status.Convert(err).Message()), string(user.name)) {
 		s.t.Errorf("the error does not name %s: %v", user.name, err)
@@ -303,12 +303,12 @@ func (s *suite) inUse() {
 }
 
 func (s *suite) missing() {
-	s.want("delete of what is not there", s.e.client.remove(s.t.Context(), s.t, s.k, s.c.name, false), codes.NotFound)
-	if err := s.e.client.remove(s.t.Context(), s.t, s.k, s.c.name, true); err != nil {
+	s.want("delete of what is not there", s.e.client.Delete(s.t.Context(), s.k, s.c.name, false), codes.NotFound)
+	if err := s.e.client.Delete(s.t.Context(), s.k, s.c.name, true); err != nil {
 		s.t.Errorf("delete of what may be missing: %v", err)
 	}
 	other := resource.Name("colours/red")
-	s.want("delete of another kind", s.e.client.remove(s.t.Context(), s.t, s.k, other, true), codes.InvalidArgument)
+	s.want("delete of another kind", s.e.client.Delete(s.t.Context(), s.k, other, true), codes.InvalidArgument)
 }
 
 // restarts: between any two steps of a life the bridge and the data plane may die.
@@ -349,7 +349,7 @@ func (s *suite) restarts() {
 		death()
 		s.e.ready(s.t)
 		testkit.Eventually(s.t, "delete after the death of "+who, func() error {
-			return s.e.client.remove(s.t.Context(), s.t, s.k, s.c.name, true)
+			return s.e.client.Delete(s.t.Context(), s.k, s.c.name, true)
 		})
 		if _, err := s.get(); status.Code(err) != codes.NotFound {
 			s.t.Errorf("after delete: %v", err)
@@ -364,7 +364,7 @@ func (s *suite) paging() {
 	var seen []resource.Name
 	token := ""
 	for {
-		names, next, err := s.e.client.page(s.t.Context(), s.t, s.k, parent, 1, token)
+		names, next, err := s.e.client.List(s.t.Context(), s.k, parent, 1, token)
 		if err != nil {
 			s.t.Fatalf("list: %v", err)
 		}
@@ -379,12 +379,12 @@ func (s *suite) paging() {
 	}
 	s.unmake(s.self())
 	if token != "" {
-		if _, _, err := s.e.client.page(s.t.Context(), s.t, s.k, parent, 1, token); err != nil {
+		if _, _, err := s.e.client.List(s.t.Context(), s.k, parent, 1, token); err != nil {
 			s.t.Errorf("a page after what it followed is gone: %v", err)
 		}
 	}
-	_, _, err := s.e.client.page(s.t.Context(), s.t, s.k, parent, 1, "stale")
+	_, _, err := s.e.client.List(s.t.Context(), s.k, parent, 1, "stale")
 	s.want("a token that is none", err, codes.InvalidArgument)
-	_, _, err = s.e.client.page(s.t.Context(), s.t, s.k, parent, -1, "")
+	_, _, err = s.e.client.List(s.t.Context(), s.k, parent, -1, "")
 	s.want("a negative page size", err, codes.InvalidArgument)
 }

@@ -13,14 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/driver/spdk"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	"github.com/opi-bridge/opi-bridge/tests/apitest"
 )
 
 const (
@@ -34,7 +32,7 @@ var spdkVersion = flag.String("spdk-version", "", "the version of SPDK that the 
 // env is a running bridge on a data plane of its own, a storage node for it to attach to, and an eye
 // on what the data plane really has.
 type env struct {
-	client    client
+	client    apitest.Client
 	kinds     map[string]*resource.Kind
 	dataPlane *testkit.DataPlaneProcess
 	bridge    *testkit.BridgeProcess
@@ -70,13 +68,7 @@ func newEnv(t *testing.T, dataPlaneFlags ...string) *env {
 			"--audit-interval", "1s",
 		},
 	})
-	conn, err := grpc.NewClient("dns:///"+e.bridge.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	e.client = client{conn}
+	e.client = apitest.Dial(t, e.bridge.GRPCAddr())
 	e.eye = watch(t, e.dataPlane)
 	e.ready(t)
 	return e
@@ -89,7 +81,7 @@ func (e *env) forgetsAio() bool { return *spdkVersion != "" && *spdkVersion < "2
 func (e *env) ready(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, "the bridge takes mutations", func() error {
-		return e.client.remove(t.Context(), t, e.kinds["nullVolume"], "nullVolumes/nothing", true)
+		return e.client.Delete(t.Context(), e.kinds["nullVolume"], "nullVolumes/nothing", true)
 	})
 }
 

@@ -34,11 +34,11 @@ func TestControllerOptions(t *testing.T) {
 		path := func(id string, port int) error {
 			p := pathTo(e)
 			p.Fabrics.Trsvcid = int64(port)
-			_, err := e.client.create(t.Context(), t, e.kinds["nvmePath"], base.name+"/nvmePaths/"+resource.Name(id), p)
+			_, err := e.client.Create(t.Context(), e.kinds["nvmePath"], base.name+"/nvmePaths/"+resource.Name(id), p)
 			return err
 		}
 		remove := func(id string) {
-			if err := e.client.remove(t.Context(), t, e.kinds["nvmePath"], base.name+"/nvmePaths/"+resource.Name(id), true); err != nil {
+			if err := e.client.Delete(t.Context(), e.kinds["nvmePath"], base.name+"/nvmePaths/"+resource.Name(id), true); err != nil {
 				t.Errorf("deleting path %s: %v", id, err)
 			}
 		}

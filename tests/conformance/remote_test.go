@@ -55,12 +55,12 @@ func (e *env) listed(t *testing.T, what string, want ...*pb.NvmeRemoteNamespace)
 		ns.Name = fmt.Sprintf("nvmeRemoteControllers/node-1/nvmeRemoteNamespaces/node-1n%d", ns.GetNsid())
 	}
 	testkit.Eventually(t, what, func() error {
-		names, _, err := e.client.page(t.Context(), t, k, "nvmeRemoteControllers/node-1", 0, "")
+		names, _, err := e.client.List(t.Context(), k, "nvmeRemoteControllers/node-1", 0, "")
 		if err != nil || len(names) != len(want) {
 			return fmt.Errorf("%d namespaces, not %d: %v (%w)", len(names), len(want), names, err)
 		}
 		for _, ns := range want {
-			got, err := e.client.get(t.Context(), t, k, resource.Name(ns.GetName()))
+			got, err := e.client.Get(t.Context(), k, resource.Name(ns.GetName()))
 			if err != nil || !proto.Equal(got, ns) {
 				return fmt.Errorf("got %v, want %v (%w)", got, ns, err)
 			}

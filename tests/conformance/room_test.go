@@ -24,7 +24,7 @@ func TestMoreSubsystemsThanTheDataPlaneHasRoomFor(t *testing.T) {
 	kind := e.kinds["nvmeSubsystem"]
 	nqn := func(i int) string { return fmt.Sprintf("%s-%02d", webNQN, i) }
 	create := func(i int) error {
-		_, err := e.client.create(t.Context(), t, kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)),
+		_, err := e.client.Create(t.Context(), kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)),
 			&pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{Nqn: nqn(i)}})
 		return err
 	}
@@ -38,7 +38,7 @@ func TestMoreSubsystemsThanTheDataPlaneHasRoomFor(t *testing.T) {
 	there := e.there(t)
 	granted, firstRefused := 0, -1
 	for i, err := range errs {
-		_, getErr := e.client.get(t.Context(), t, kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)))
+		_, getErr := e.client.Get(t.Context(), kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)))
 		_, inDataPlane := there[driver.SubsystemKey(nqn(i))]
 		if err == nil {
 			granted++
@@ -77,7 +77,7 @@ func TestMoreSubsystemsThanTheDataPlaneHasRoomFor(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if err := e.client.remove(t.Context(), t, kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)), false); err != nil {
+		if err := e.client.Delete(t.Context(), kind, resource.Name(fmt.Sprintf("nvmeSubsystems/sub-%02d", i)), false); err != nil {
 			t.Fatal(err)
 		}
 		break

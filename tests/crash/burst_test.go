@@ -38,7 +38,7 @@ func (p *pair) beginBurst(clients int) *burst {
 			for n := 0; ; n++ {
 				name := resource.Name(fmt.Sprintf("nullVolumes/burst-%d-%d", i, n))
 				if !b.call(name, true, func() error {
-					_, err := c.create(ctx, k, name, &pb.NullVolume{BlockSize: 512, BlocksCount: 64})
+					_, err := c.Create(ctx, k, name, &pb.NullVolume{BlockSize: 512, BlocksCount: 64})
 					return err
 				}) {
 					return

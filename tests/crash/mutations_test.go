@@ -158,7 +158,7 @@ func (r *rig) start(m mutation) (proto.Message, error) {
 		return nil, r.settled()
 	}
 	got, err := r.insist(func() (proto.Message, error) {
-		return r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+		return r.client.Create(ctx, k, m.subject.name, m.subject.message(r))
 	})
 	if err != nil {
 		return nil, err
@@ -193,13 +193,13 @@ func (r *rig) request(m mutation) (proto.Message, error) {
 	var err error
 	switch m.verb {
 	case "create":
-		got, err = r.client.create(ctx, k, m.subject.name, m.subject.message(r))
+		got, err = r.client.Create(ctx, k, m.subject.name, m.subject.message(r))
 	case "update":
 		next := m.subject.message(r)
 		m.change.set(r, next)
-		got, err = r.client.update(ctx, k, m.subject.name, next, m.change.field)
+		got, err = r.client.Update(ctx, k, m.subject.name, next, false, m.change.field)
 	case "reset":
-		return nil, r.client.reset(ctx, k, m.subject.name)
+		return nil, r.client.Reset(ctx, k, m.subject.name)
 	default:
 		return nil, r.client.remove(ctx, k, m.subject.name)
 	}

@@ -178,7 +178,7 @@ func TestThawedLeaderDoesNothing(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), callTime)
 		defer cancel()
-		_, err := p.leader.create(ctx, p.kinds[late.kind], late.name, late.message(p.rig))
+		_, err := p.leader.Create(ctx, p.kinds[late.kind], late.name, late.message(p.rig))
 		answer <- err
 	}()
 	p.pauseAt("reply to redis commit of " + string(late.name))

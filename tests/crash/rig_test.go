@@ -155,7 +155,7 @@ func (r *rig) ready() {
 // build makes a resource that stands besides the one under test.
 func (r *rig) build(b built) {
 	r.t.Helper()
-	got, err := r.client.create(r.t.Context(), r.kinds[b.kind], b.name, b.message(r))
+	got, err := r.client.Create(r.t.Context(), r.kinds[b.kind], b.name, b.message(r))
 	if err != nil {
 		r.t.Fatalf("building %s: %v", b.name, err)
 	}

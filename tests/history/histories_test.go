@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	"github.com/opi-bridge/opi-bridge/tests/apitest"
 )
 
 // TestHistories makes random histories, first those that have failed once (testdata/rapid), and asks
@@ -189,7 +190,7 @@ func (h *historian) call(c client, k call, alone bool) reply {
 			setText(m, "name", k.name())
 			fields["update_mask"] = &fieldmaskpb.FieldMask{Paths: k.mask}
 		}
-		fields[snake(k.shape.resource)], fields[snake(k.shape.resource)+"_id"] = m, k.id
+		fields[apitest.Snake(k.shape.resource)], fields[apitest.Snake(k.shape.resource)+"_id"] = m, k.id
 	case "list":
 		method += "s"
 		fields["page_size"] = k.pageSize

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/opi-bridge/opi-bridge/pkg/testkit"
+	"github.com/opi-bridge/opi-bridge/tests/apitest"
 )
 
 const (
@@ -142,7 +143,7 @@ func (a *arena) do(id int, c client, reg register, ask asked, n int) {
 			setName(m, ask.register)
 			fields["update_mask"] = &fieldmaskpb.FieldMask{Paths: []string{reg.field}}
 		}
-		fields[snake(reg.resource)], fields[snake(reg.resource)+"_id"] = m, reg.id
+		fields[apitest.Snake(reg.resource)], fields[apitest.Snake(reg.resource)+"_id"] = m, reg.id
 	}
 	op := porcupine.Operation{ClientId: id, Input: ask, Call: int64(time.Since(a.began))}
 	got, err := c.invoke(context.WithoutCancel(a.t.Context()), verbOf[ask.verb]+reg.resource, fields)

@@ -61,7 +61,7 @@ func newRig(t *testing.T, file bool, clients int) *rig {
 // settle waits until everything is there and nothing is under way or in doubt any more.
 func (r *rig) settle() {
 	r.t.Helper()
-	api := bridgepb.NewBridgeServiceClient(r.clients[0].conn)
+	api := bridgepb.NewBridgeServiceClient(r.clients[0].Conn)
 	testkit.Eventually(r.t, "nothing is under way any more", func() error {
 		s, err := api.GetStatus(r.t.Context(), &bridgepb.GetStatusRequest{})
 		if err != nil {
