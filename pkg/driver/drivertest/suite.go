@@ -32,6 +32,8 @@ type DataPlane struct {
 	// Plug connects a VM to the virtio-blk device of that name, and returns when the data plane has taken
 	// notice; unplug disconnects it. Only with Virtio.
 	Plug func(t *testing.T, device string) (unplug func())
+	// Breaker breaks calls of the driver to the data plane. Only with Broken.
+	Breaker Breaker
 }
 
 // Suite says what is tested.
@@ -47,6 +49,8 @@ type Suite struct {
 	Crypto, Limits, Virtio, TLSKeys, TLS, PCIe bool
 	// NoAio says that the data plane cannot keep the identity of an aio bdev, so that those are refused.
 	NoAio bool
+	// Broken says that calls to the data plane can be broken one by one.
+	Broken bool
 	// CacheMayCome says that a write cache may appear to hosts that are connected.
 	CacheMayCome bool
 	// Only names the tests to run, none for all.
@@ -100,6 +104,7 @@ func Run(t *testing.T, s Suite) {
 		}},
 		{s.TLSKeys, map[string]func(*testing.T, Suite){"TLSKeys": testTLSKeys}},
 		{s.TLS, map[string]func(*testing.T, Suite){"TLS": testTLS}},
+		{s.Broken, map[string]func(*testing.T, Suite){"Broken": testBroken}},
 		{s.PCIe, map[string]func(*testing.T, Suite){"PCIe": testPCIe}},
 	} {
 		if more.offered {
@@ -145,6 +150,20 @@ func (b *bench) eventually(what string, expected func() bool) {
 			b.t.Fatalf("it never came true that %s", what)
 		case <-b.t.Context().Done():
 			b.t.Fatalf("the test ended before it came true that %s", what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// patiently waits a little for what comes true soon, if it does.
+func (b *bench) patiently(expected func() bool) {
+	b.t.Helper()
+	end := time.NewTimer(time.Second)
+	defer end.Stop()
+	for !expected() {
+		select {
+		case <-end.C:
+			return
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

@@ -81,14 +81,17 @@ func (d *Driver) checkSize(ctx context.Context, b *driver.Bdev) error {
 	there, err := d.findBdev(ctx, b.Name)
 	if err != nil {
 		// It was made, whatever this says: that nothing was done may be true of the look alone.
-		return errdefs.Wrap(errdefs.OutcomeUnknown, err, "bdev %s was made, and its size is not known", b.Name)
+		return unsure(err, "bdev %s was made, and its size is not known", b.Name)
 	}
 	if there == nil || there.Blocks == b.Blocks {
 		return nil
 	}
 	err = errdefs.New(errdefs.InvalidArgument, "bdev %s: file %s has %d blocks of %d bytes, not %d: leave blocks_count 0 to take the file's size",
 		b.Name, b.Filename, there.Blocks, there.BlockSizeBytes, b.Blocks)
-	return errors.Join(err, d.deleteBdev(ctx, there))
+	if undoErr := d.deleteBdev(ctx, there); undoErr != nil {
+		return unsure(errors.Join(err, undoErr), "bdev %s was made of a file of another size, and not taken away", b.Name)
+	}
+	return err
 }
 
 // explainBdev finds out why a bdev could not be made.

@@ -37,6 +37,9 @@ func (d *Driver) alone(ctx context.Context, bdev string, f func() error) error {
 		return err
 	}
 	defer release()
+	if err := d.letGo(ctx, bdev); err != nil {
+		return err
+	}
 	return f()
 }
 

@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -61,6 +63,7 @@ func (d *Driver) whileUsed(ctx context.Context, bdev string, f func() error) (us
 		}
 		defer release()
 	}
+	d.used.note(consumerNQN(top), bdev, top)
 	if err := d.startUsing(ctx, bdev, top); err != nil {
 		return true, err
 	}
@@ -72,7 +75,10 @@ func (d *Driver) whileUsed(ctx context.Context, bdev string, f func() error) (us
 			break
 		}
 	}
-	return true, d.stopUsing(ctx, consumerNQN(top))
+	if err := d.stopUsing(ctx, consumerNQN(top)); err != nil {
+		return true, unsure(err, "limits of bdev %s: bdev %s was used for a moment, and cannot be let go", bdev, top)
+	}
+	return true, nil
 }
 
 // top returns the bdev that must be used for a bdev to be used: itself, or the one that stands on it.
@@ -151,7 +157,60 @@ func (d *Driver) startUsing(ctx context.Context, bdev, top string) error {
 func (d *Driver) stopUsing(ctx context.Context, nqn string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), consumerEnd)
 	defer cancel()
-	return d.deleteSubsystem(ctx, &driver.Subsystem{NQN: nqn})
+	err := d.deleteSubsystem(ctx, &driver.Subsystem{NQN: nqn})
+	if err == nil {
+		d.used.forget(nqn)
+	}
+	return err
+}
+
+// used remembers which bdevs are used for a moment, until they have surely been let go.
+type used struct {
+	mu sync.Mutex
+	by map[string][]string // bdevs by the NQN of what uses them; guarded by mu
+}
+
+func newUsed() *used { return &used{by: make(map[string][]string)} }
+
+func (u *used) note(nqn string, bdevs ...string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.by[nqn] = bdevs
+}
+
+func (u *used) forget(nqn string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.by, nqn)
+}
+
+// of returns what uses a bdev.
+func (u *used) of(bdev string) (nqns []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for nqn, bdevs := range u.by {
+		if slices.Contains(bdevs, bdev) {
+			nqns = append(nqns, nqn)
+		}
+	}
+	return nqns
+}
+
+// letGo ends every use of a bdev that should have ended and has not. The caller holds the bdev's lock.
+func (d *Driver) letGo(ctx context.Context, bdev string) error {
+	for _, nqn := range d.used.of(bdev) {
+		if nqn != consumerNQN(bdev) && !d.uses.tryLock(nqn) {
+			continue
+		}
+		err := d.stopUsing(ctx, nqn)
+		if nqn != consumerNQN(bdev) {
+			d.uses.unlock(nqn)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweepConsumers takes away the subsystems of that sort which nobody of this process needs: all that

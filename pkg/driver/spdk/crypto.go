@@ -150,12 +150,11 @@ func (d *Driver) createCryptoBdev(ctx context.Context, step *driver.Step, b *dri
 	}
 	err = spdkrpc.BdevCryptoCreate{Name: b.Name, BaseBdevName: b.Base, KeyName: b.CryptoKey}.Do(ctx, d.client)
 	if err == nil {
-		if there, err = d.awaitBdev(ctx, b.Name); err != nil {
-			return err
+		if there, err = d.awaitBdev(ctx, b.Name); err == nil && there == nil {
+			err = errdefs.New(errdefs.Aborted, "bdev %s has gone meanwhile; it appears by itself when that is back", b.Base)
 		}
-		if there == nil {
-			return errdefs.New(errdefs.Aborted,
-				"crypto bdev %s: bdev %s has gone meanwhile; it appears by itself when that is back", b.Name, b.Base)
+		if err != nil {
+			return unsure(err, "crypto bdev %s was made, and has not been seen", b.Name)
 		}
 		return nil
 	}

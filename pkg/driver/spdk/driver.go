@@ -63,6 +63,7 @@ type Driver struct {
 	removed    *removals   // namespaces whose ids must rest before they are used again
 	leftover   *group      // attaches whose callers have given up
 	identities *identities // of the namespaces that came with remote controllers
+	used       *used       // bdevs that are used for a moment
 	uses       *keyedLock  // what would be refused, or do harm, while something else is done to the same thing
 
 	listing *listing // looks through all bdevs that are shared
@@ -99,7 +100,7 @@ func New(cfg Config) (*Driver, error) {
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, max(cfg.MinBackoff, defaultMaxBackoff))
 	d := &Driver{
 		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
-		uses: newKeyedLock(), identities: newIdentities(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
+		used: newUsed(), uses: newKeyedLock(), identities: newIdentities(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
 	}
 	if err := d.directories(cfg); err != nil {
 		return nil, fmt.Errorf("spdk driver: %w", err)

@@ -12,6 +12,9 @@ import (
 	"github.com/opi-bridge/opi-bridge/pkg/spdkrpc"
 )
 
+// addListener is SPDK's method for every sort of listener.
+const addListener = "nvmf_subsystem_add_listener"
+
 // maxListeners is how many listeners SPDK lets a subsystem have.
 const maxListeners = 16
 
@@ -44,15 +47,14 @@ func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *drive
 	if err := d.agree(ctx, sess.portals, l); err != nil {
 		return err
 	}
-	err := d.addListener(ctx, step, l)
+	err := d.listen(ctx, step, l)
 	if err != nil && errdefs.ClassOf(err) != errdefs.AlreadyExists {
 		sess.portals.leave(l)
 	}
 	return err
 }
 
-func (d *Driver) addListener(ctx context.Context, step *driver.Step, l *driver.Listener) error {
-	const method = "nvmf_subsystem_add_listener"
+func (d *Driver) listen(ctx context.Context, step *driver.Step, l *driver.Listener) error {
 	err := spdkrpc.NvmfAddListener{
 		NQN: l.Subsystem, ListenAddress: listenAddress(l.Address), SecureChannel: l.Secure,
 	}.Do(ctx, d.client)
@@ -60,16 +62,16 @@ func (d *Driver) addListener(ctx context.Context, step *driver.Step, l *driver.L
 		return nil
 	}
 	if settled(err) {
-		return plain(method, err, "listen on %s for subsystem %s", l.Address, l.Subsystem)
+		return plain(addListener, err, "listen on %s for subsystem %s", l.Address, l.Subsystem)
 	}
-	there, all, lookErr := d.within(ctx, l.Subsystem, l.Key(), method, err)
+	there, all, lookErr := d.within(ctx, l.Subsystem, l.Key(), addListener, err)
 	switch {
 	case lookErr != nil:
 		return lookErr
 	case there != nil:
-		return exists(step, there, method, err)
+		return exists(step, there, addListener, err)
 	case l.Secure && anyHost(all):
-		return refuse(errdefs.FailedPrecondition, method, err,
+		return refuse(errdefs.FailedPrecondition, addListener, err,
 			"listen on %s with TLS for subsystem %s: any host may connect to that, and TLS needs a key of each host: allow hosts one by one",
 			l.Address, l.Subsystem)
 	}
@@ -80,15 +82,15 @@ func (d *Driver) addListener(ctx context.Context, step *driver.Step, l *driver.L
 		}
 	}
 	if listeners >= maxListeners {
-		return refuse(errdefs.ResourceExhausted, method, err,
+		return refuse(errdefs.ResourceExhausted, addListener, err,
 			"listen on %s for subsystem %s: it has %d listeners, and SPDK takes no more: delete one", l.Address, l.Subsystem, listeners)
 	}
 	ip, parseErr := netip.ParseAddr(l.Address.Traddr)
 	if parseErr != nil || ip.Is4() != (family(l.Address) == driver.FamilyIPv4) {
-		return refuse(errdefs.InvalidArgument, method, err,
+		return refuse(errdefs.InvalidArgument, addListener, err,
 			"listen on %s: the address must be a numeric one of family %s", l.Address, family(l.Address))
 	}
-	return refuse(errdefs.FailedPrecondition, method, err,
+	return refuse(errdefs.FailedPrecondition, addListener, err,
 		"listen on %s for subsystem %s: the address must be one of the card's own, and the port free", l.Address, l.Subsystem)
 }
 

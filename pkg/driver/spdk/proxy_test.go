@@ -27,6 +27,9 @@ type proxy struct {
 	rules  map[string]func(c *jsonrpc.Call) // by method; guarded by mu
 	seen   []seen                           // guarded by mu
 	stop   func()                           // guarded by mu
+
+	// hook sees every call first, and may take it over. It is set before the first one comes.
+	hook func(c *jsonrpc.Call) bool
 }
 
 // seen is a call that came.
@@ -105,6 +108,9 @@ func (p *proxy) lookup(method string) (jsonrpc.Handler, bool) {
 		p.seen = append(p.seen, seen{method, c.Params})
 		rule := p.rules[method]
 		p.mu.Unlock()
+		if p.hook != nil && p.hook(c) {
+			return
+		}
 		if rule != nil {
 			rule(c)
 			return

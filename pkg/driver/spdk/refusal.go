@@ -58,6 +58,13 @@ func plain(method string, err error, format string, args ...any) error {
 	return refuse(class, method, err, "%s", what)
 }
 
+// unsure returns err, which came after a change had been made, as one that does not say that nothing was
+// done: the engine looks what is there and goes on from that. Every step that makes more than one change
+// either takes back what it has made, or fails with this.
+func unsure(err error, format string, args ...any) error {
+	return errdefs.Wrap(errdefs.OutcomeUnknown, err, "%s", fmt.Sprintf(format, args...))
+}
+
 // settled reports whether err needs no looking around: there is none, or it is no refusal, or the
 // method does not exist. It is a refusal to look into otherwise.
 func settled(err error) bool {

@@ -152,15 +152,16 @@ func (d *Driver) createTLSKey(ctx context.Context, step *driver.Step, k *driver.
 	if err == nil {
 		return nil
 	}
-	refusal := spdkrpc.Refusal(err)
-	if refusal == nil {
+	if errdefs.ClassOf(err) == errdefs.OutcomeUnknown {
 		return plain(addKey, err, "add TLS key %s", k.Name) // it may be there: the file stays
 	}
 	if removeErr := d.keys.remove(k.Name); removeErr != nil {
 		d.log.Warn("the file of a refused TLS key cannot be removed", "resource", k.Name, "err", removeErr)
 	}
-	switch refusal.Code {
-	case spdkrpc.CodeNoEntry, spdkrpc.CodePerm, spdkrpc.CodeAccess:
+	refusal := spdkrpc.Refusal(err)
+	switch {
+	case refusal == nil:
+	case refusal.Code == spdkrpc.CodeNoEntry, refusal.Code == spdkrpc.CodePerm, refusal.Code == spdkrpc.CodeAccess:
 		return refuse(errdefs.FailedPrecondition, addKey, err,
 			"TLS key %s: the data plane at %s does not take it from %s: it must see the bridge's directory %s under the same path, and run as the same user (number %s)",
 			k.Name, d.where, path, d.keys.dir, userID())

@@ -62,7 +62,6 @@ func (d *Driver) function(l *driver.Listener) (driver.PCIAddress, error) {
 
 // createEndpoint makes a PCIe endpoint. TLS has no meaning there: nothing goes over a network.
 func (d *Driver) createEndpoint(ctx context.Context, step *driver.Step, l *driver.Listener) error {
-	const method = "nvmf_subsystem_add_listener"
 	p, err := d.function(l)
 	if err != nil {
 		return err
@@ -86,7 +85,7 @@ func (d *Driver) createEndpoint(ctx context.Context, step *driver.Step, l *drive
 	case err != nil:
 		return err
 	case there != nil && there.Subsystem == l.Subsystem:
-		return exists(step, there, method, nil)
+		return exists(step, there, addListener, nil)
 	case there != nil:
 		return errdefs.New(errdefs.FailedPrecondition,
 			"PCIe endpoint %s: it is one of subsystem %s already, and a function has one subsystem: delete that first", l.Address.Traddr, there.Subsystem)
@@ -94,17 +93,25 @@ func (d *Driver) createEndpoint(ctx context.Context, step *driver.Step, l *drive
 	if err := emptyFunctionDir(dir); err != nil {
 		return errdefs.Wrap(errdefs.FailedPrecondition, err, "PCIe endpoint %s: directory %s cannot be made ready", l.Address.Traddr, dir)
 	}
-	err = spdkrpc.NvmfAddListener{NQN: l.Subsystem, ListenAddress: vfioUserAddress(dir)}.Do(ctx, d.client)
+	if err = d.addEndpoint(ctx, l, dir); err != nil && errdefs.ClassOf(err) != errdefs.OutcomeUnknown {
+		_ = os.Remove(dir) // it goes if it is empty
+	}
+	return err
+}
+
+// addEndpoint has SPDK listen in a directory that is ready.
+func (d *Driver) addEndpoint(ctx context.Context, l *driver.Listener, dir string) error {
+	err := spdkrpc.NvmfAddListener{NQN: l.Subsystem, ListenAddress: vfioUserAddress(dir)}.Do(ctx, d.client)
 	if err == nil {
 		return nil
 	}
 	if settled(err) {
-		return plain(method, err, "show subsystem %s at PCIe endpoint %s", l.Subsystem, l.Address.Traddr)
+		return plain(addListener, err, "show subsystem %s at PCIe endpoint %s", l.Subsystem, l.Address.Traddr)
 	}
-	if _, _, lookErr := d.within(ctx, l.Subsystem, l.Key(), method, err); lookErr != nil {
+	if _, _, lookErr := d.within(ctx, l.Subsystem, l.Key(), addListener, err); lookErr != nil {
 		return lookErr
 	}
-	return refuse(errdefs.FailedPrecondition, method, err,
+	return refuse(errdefs.FailedPrecondition, addListener, err,
 		"PCIe endpoint %s of subsystem %s: the data plane at %s cannot use directory %s: it must see it under the same path and may write there, and the path may have some 100 characters",
 		l.Address.Traddr, l.Subsystem, d.where, dir)
 }
