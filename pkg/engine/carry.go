@@ -21,7 +21,7 @@ func (e *Engine) intend(ctx context.Context, en, before *entry) error {
 	defer e.mu.Unlock()
 	switch {
 	case err == nil:
-		en.rec = rec
+		en.rec, en.before = rec, nil
 	case en.limbo:
 		// heal finds out.
 	case before != nil:

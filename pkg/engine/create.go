@@ -107,7 +107,7 @@ func plain(m proto.Message) proto.Message {
 func (e *Engine) sameAs(old *entry, asked *resource.Record) error {
 	rec := old.shown()
 	if rec == nil {
-		rec = old.rec
+		rec = old.standing()
 	}
 	m := proto.Clone(asked.Message)
 	before := rec.With(func(r *resource.Record) { r.Facts = ownFacts(r) })

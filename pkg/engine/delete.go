@@ -75,6 +75,7 @@ func (e *Engine) admitDelete(before *entry) (*entry, error) {
 		return nil, errdefs.Wrap(errdefs.Unavailable, undecided(e.index.entries[users[0]].rec), "%s may be in use", before.rec.Name)
 	}
 	en := *before
+	en.before = before.rec
 	en.rec = before.rec.With(func(r *resource.Record) { r.State, r.Updated = resource.StateDeleting, e.cfg.Now() })
 	e.index.put(&en)
 	return &en, nil

@@ -33,8 +33,10 @@ type faults struct {
 	loaded func() // runs once after the next Load
 	silent bool   // the store cannot be read
 	looks  func() // runs before each look at the data plane; nil for nothing
-	// applying runs once before the next Apply of steps.
-	applying func()
+	// applying runs once before the next Apply of steps, committing before the next Commit.
+	applying, committing func()
+	// deaf: no step reaches the data plane, and it is not known that none does.
+	deaf bool
 }
 
 func (f *faults) String() string {
@@ -91,7 +93,14 @@ type faultyDriver struct {
 func (d faultyDriver) Apply(ctx context.Context, steps []driver.Step) []error {
 	d.faults.aboutToApply(steps)
 	errs := make([]error, len(steps))
+	d.faults.mu.Lock()
+	deaf := d.faults.deaf
+	d.faults.mu.Unlock()
 	for i, s := range steps {
+		if deaf {
+			errs[i] = lostNot.error()
+			continue
+		}
 		for _, before := range s.After {
 			if errs[before] != nil {
 				errs[i] = driver.ErrSkipped
@@ -137,6 +146,13 @@ type faultyStore struct {
 }
 
 func (s faultyStore) Commit(ctx context.Context, writes []store.Write) ([]uint64, error) {
+	s.faults.mu.Lock()
+	before := s.faults.committing
+	s.faults.committing = nil
+	s.faults.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	f := s.faults.next()
 	if f == "" || f == lostDone {
 		revisions, err := s.Store.Commit(ctx, writes)

@@ -16,6 +16,8 @@ import (
 // entry is one resource in memory.
 type entry struct {
 	rec *resource.Record
+	// before is what a deletion replaces, until its intent is in the store; else nil.
+	before *resource.Record
 	// objects should exist for rec.Message; obsolete ones, of rec.Prior, should not any more.
 	objects, obsolete []driver.Object
 	holds             []resource.Hold

@@ -21,12 +21,22 @@ import (
 
 // shown returns the record as reads show it, nil when they do not show the resource yet.
 func (en *entry) shown() *resource.Record {
-	switch en.rec.State {
+	rec := en.standing()
+	switch rec.State {
 	case resource.StateCreating:
 		return nil
 	case resource.StateUpdating:
-		return en.rec.With(func(r *resource.Record) { r.Message, r.Prior = r.Prior, nil })
+		return rec.With(func(r *resource.Record) { r.Message, r.Prior = r.Prior, nil })
 	case resource.StateReady, resource.StateDeleting:
+	}
+	return rec
+}
+
+// standing returns the record that reads and refusals go by. A creation or update that was cut short may
+// be deleted: then it will never be taken back, but that is certain only when the store has the intent.
+func (en *entry) standing() *resource.Record {
+	if en.before != nil {
+		return en.before
 	}
 	return en.rec
 }
@@ -66,7 +76,11 @@ func (e *Engine) shows(name resource.Name) bool {
 // that: its creation or update will not be taken back any more. Hold mu for reading.
 func (e *Engine) decided(name resource.Name) bool {
 	en := e.index.entries[name]
-	return en != nil && (en.rec.State == resource.StateReady || en.rec.State == resource.StateDeleting)
+	if en == nil {
+		return false
+	}
+	state := en.standing().State
+	return state == resource.StateReady || state == resource.StateDeleting
 }
 
 // confirmed returns err, the outcome of a look into memory, unless another process may have changed
