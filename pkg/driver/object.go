@@ -208,6 +208,11 @@ type Subsystem struct {
 	AllowAnyHost bool
 	// MinCntlid and MaxCntlid bound the controller ids; 0 leaves them to the data plane.
 	MinCntlid, MaxCntlid uint16
+
+	// ANAReporting is observed only: hosts are told through which listeners they may reach its
+	// namespaces (asymmetric namespace access), so that a listener can keep a disk from them and still
+	// be there. It is seen once the subsystem has a namespace. No subsystem of ours has it.
+	ANAReporting bool
 }
 
 // SubsystemKey returns the key of the subsystem with that NQN.
@@ -241,6 +246,7 @@ func (s *Subsystem) Differences(observed Object) []string {
 	d.check("allow_any_host", s.AllowAnyHost == o.AllowAnyHost)
 	d.check("min_cntlid", s.MinCntlid == 0 || s.MinCntlid == o.MinCntlid)
 	d.check("max_cntlid", s.MaxCntlid == 0 || s.MaxCntlid == o.MaxCntlid)
+	d.check("ana_reporting", s.ANAReporting == o.ANAReporting)
 	return d.found
 }
 

@@ -93,6 +93,7 @@ type NvmfSubsystem struct {
 		NGUID    string `json:"nguid"`
 		EUI64    string `json:"eui64"`
 		UUID     string `json:"uuid"`
+		ANAGRPID uint32 `json:"anagrpid"` // told only where the subsystem reports ANA states
 	} `json:"namespaces"`
 }
 

@@ -38,6 +38,7 @@ func TestDrift(t *testing.T) {
 		}
 	}
 	stop()
+	r.accessible()
 	r.counted()
 	r.untouched("repairs", theirs)
 

@@ -134,6 +134,11 @@ func (r *rig) table() []row {
 			undo: []string{"nvmf_delete_subsystem", q(`{"nqn":%q}`, webNQN)},
 		},
 		{
+			kind: "subsystem", change: "another, the same but for ANA reporting", more: (*rig).reportANA,
+			reported: map[string]string{web: "ana_reporting"},
+			undo:     []string{"nvmf_delete_subsystem", q(`{"nqn":%q}`, webNQN)},
+		},
+		{
 			kind: "subsystem", change: "open to any host", calls: []string{"nvmf_subsystem_allow_any_host", inWeb(`"allow_any_host":true`)},
 			repaired: []string{web},
 		},

@@ -85,10 +85,11 @@ func (d *Driver) subsystemObjects(s *spdkrpc.NvmfSubsystem) []driver.Object {
 		return nil
 	}
 	all := make([]driver.Object, 0, 1+len(s.Hosts)+len(s.ListenAddresses)+len(s.Namespaces))
-	all = append(all, &driver.Subsystem{
+	subsystem := &driver.Subsystem{
 		NQN: s.NQN, SerialNumber: s.SerialNumber, ModelNumber: s.ModelNumber, MaxNamespaces: s.MaxNamespaces,
 		AllowAnyHost: s.AllowAnyHost, MinCntlid: s.MinCntlid, MaxCntlid: s.MaxCntlid,
-	})
+	}
+	all = append(all, subsystem)
 	for _, h := range s.Hosts {
 		all = append(all, &driver.Host{Subsystem: s.NQN, NQN: h.NQN})
 	}
@@ -97,6 +98,7 @@ func (d *Driver) subsystemObjects(s *spdkrpc.NvmfSubsystem) []driver.Object {
 		all = append(all, &driver.Listener{Subsystem: s.NQN, Address: a, PCI: pci})
 	}
 	for _, n := range s.Namespaces {
+		subsystem.ANAReporting = subsystem.ANAReporting || n.ANAGRPID > 0
 		all = append(all, &driver.Namespace{
 			Subsystem: s.NQN, NSID: n.NSID, Bdev: n.BdevName,
 			UUID: strings.ToLower(n.UUID), NGUID: strings.ToLower(n.NGUID), EUI64: strings.ToLower(n.EUI64),
