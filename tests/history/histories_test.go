@@ -22,7 +22,7 @@ import (
 	"github.com/opi-bridge/opi-bridge/tests/apitest"
 )
 
-// TestHistories makes random histories, first those that have failed once (testdata/rapid), and asks
+// TestHistories makes random histories, first those that have failed once (testdata/kept), and asks
 // whether there is a state of the API's model, at each moment, that explains all answers.
 func TestHistories(t *testing.T) {
 	for name, file := range map[string]bool{"redis": false, "file": true} {
@@ -30,17 +30,26 @@ func TestHistories(t *testing.T) {
 			r := newRig(t, file, maxAtOnce)
 			r.furnish()
 			all := shapes()
-			script := drawScript(all)
+			(&historian{rig: r, all: all}).replay(kept(t, all))
+			draw := drawScript(all)
 			end := time.Now().Add(*runTime / 2)
 			var once sync.Once
+			var failed script // the last that did, which is the shortest
+			var why string
+			defer func() {
+				if failed != nil {
+					keep(t, failed, why)
+				}
+			}()
 			rapid.Check(t, func(rt *rapid.T) {
 				if time.Now().After(end) && !t.Failed() {
 					return // the number of checks is given by time
 				}
-				s := script.Draw(rt, "history")
+				s := draw.Draw(rt, "history")
 				h := &historian{rig: r, all: all}
 				h.reset()
 				if bad := h.play(s); bad != "" {
+					failed, why = s, bad
 					once.Do(func() { counted.add(func(c *tally) { c.wrong++ }) }) // and not again while it is cut down
 					rt.Fatalf("violation: %s", bad)
 				}

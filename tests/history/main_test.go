@@ -3,7 +3,7 @@
 // Package history_test lets several clients do random things to the real programs while these are
 // killed and cut off, and asks whether all answers fit together: in one test against a model of the API
 // that is written from its documentation (histories are drawn by rapid, which cuts failing ones down
-// and keeps them in testdata), in the other for linearizability of each single resource (porcupine).
+// and which are kept in testdata), in the other for linearizability of each single resource (porcupine).
 package history_test
 
 import (
@@ -61,6 +61,9 @@ func (r reporter) Run() int {
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", strconv.Itoa(enough)); err != nil { // the command line may say otherwise
+		panic(err)
+	}
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // histories are kept in words
 		panic(err)
 	}
 	redis.LogTo(slog.New(slog.DiscardHandler)) // that a server which was killed is away is no news

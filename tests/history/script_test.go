@@ -34,7 +34,7 @@ func (c call) name() string {
 func (c call) String() string {
 	switch c.verb {
 	case "list":
-		return fmt.Sprintf("list %s %s by %d", c.parent, c.shape.collection, c.pageSize)
+		return fmt.Sprintf("list %s%s by %d", maybe(c.parent != "", c.parent+"/"), c.shape.collection, c.pageSize)
 	case "create", "update":
 	default:
 		return c.verb + " " + c.name() + maybe(c.missOK, " (missing is fine)")

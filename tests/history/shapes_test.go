@@ -17,7 +17,8 @@ type shape struct {
 	above                string // the collection of the parents, "" for none
 	parents              []string
 	ids                  []string
-	// bodies are messages to ask for, good ones and bad ones; r has ports and files.
+	// bodies are messages to ask for, good ones and bad ones; r has ports and files. Histories that are
+	// kept name them by their numbers: new ones go behind the others.
 	bodies []func(r *rig) proto.Message
 	// ref is the field that names a volume, "" for none; other fields that name something are refs.
 	ref  string
