@@ -32,7 +32,7 @@ func maskPaths(field string, mask *fieldmaskpb.FieldMask, desc protoreflect.Mess
 	}
 	paths := []string{}
 	for _, path := range mask.GetPaths() {
-		switch fd, reason := find(desc, path); {
+		switch proper, reason := find(desc, path); {
 		case path == "*":
 			if len(mask.GetPaths()) > 1 {
 				refuse(`"*" stands for all fields and must be the only path`)
@@ -40,8 +40,8 @@ func maskPaths(field string, mask *fieldmaskpb.FieldMask, desc protoreflect.Mess
 			paths = append(paths, path)
 		case reason != "":
 			refuse(reason)
-		case fd != nil:
-			paths = append(paths, path)
+		case proper != "":
+			paths = append(paths, proper)
 		}
 	}
 	if len(violations) > 0 {
@@ -58,28 +58,34 @@ func maskPaths(field string, mask *fieldmaskpb.FieldMask, desc protoreflect.Mess
 	return kept, nil
 }
 
-// find returns the field at path, or why there is none. A field that clients cannot change is nil
-// without a reason.
-func find(desc protoreflect.MessageDescriptor, path string) (found protoreflect.FieldDescriptor, reason string) {
+// find returns the path of the field at path, in proto names, or why there is none. Each name may be the
+// field's JSON name as well, which is what a mask has in JSON. A field that clients cannot change is
+// neither found nor refused.
+func find(desc protoreflect.MessageDescriptor, path string) (proper, reason string) {
 	if path == "" {
-		return nil, "holds an empty path: name a field, or leave out the mask to update the fields that are set"
+		return "", "holds an empty path: name a field, or leave out the mask to update the fields that are set"
 	}
+	var found protoreflect.FieldDescriptor
+	var names []string
 	at, rest, deeper := desc, path, true
 	for deeper {
 		if at == nil || found != nil && (found.IsList() || found.IsMap()) {
-			return nil, strconv.Quote(path) + " goes below " + string(found.Name()) + ", which has no fields that can be named"
+			return "", strconv.Quote(path) + " goes below " + string(found.Name()) + ", which has no fields that can be named"
 		}
 		var head string
 		head, rest, deeper = strings.Cut(rest, ".")
 		if found = at.Fields().ByName(protoreflect.Name(head)); found == nil {
-			return nil, strconv.Quote(path) + " is not a field of " + string(desc.Name()) + ": use proto field names joined by dots"
+			found = at.Fields().ByJSONName(head)
+		}
+		if found == nil {
+			return "", strconv.Quote(path) + " is not a field of " + string(desc.Name()) + ": use the names of fields joined by dots"
 		}
 		if fixed(found) && (found.Message() != nil || !deeper) {
-			return nil, ""
+			return "", ""
 		}
-		at = found.Message()
+		at, names = found.Message(), append(names, string(found.Name()))
 	}
-	return found, ""
+	return strings.Join(names, "."), ""
 }
 
 // fixed says whether the API marks a field as one that clients do not set in an update.

@@ -27,6 +27,7 @@ func TestMaskPaths(t *testing.T) {
 		{"order and repetition", []string{"spec.psk", "spec.nqn", "spec.psk"}, []string{"spec.nqn", "spec.psk"}},
 		{"covered by another", []string{"spec.nqn", "spec"}, []string{"spec"}},
 		{"name and output-only are left out", []string{"name", "status", "spec.nqn", "status.firmware_revision"}, []string{"spec.nqn"}},
+		{"names as JSON has them", []string{"spec.maxNamespaces", "spec.serial_number"}, []string{"spec.max_namespaces", "spec.serial_number"}},
 		{"nothing else remains", []string{"name"}, []string{}},
 	} {
 		got, err := maskPaths("update_mask", &fieldmaskpb.FieldMask{Paths: row.paths}, subsystem)

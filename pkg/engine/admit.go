@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"google.golang.org/protobuf/proto"
@@ -73,7 +74,10 @@ func (e *Engine) prepare(rec *resource.Record, prior proto.Message) (*entry, err
 		return nil, noSealer(rec.Name)
 	}
 	for _, ref := range rec.Kind.Refs(rec.Message) {
-		if err := e.refers(ref, v); err != nil {
+		switch err := e.refers(ref, v); {
+		case errors.Is(err, errdefs.InvalidArgument):
+			return nil, errdefs.InvalidField(ref.Field, "%s", err)
+		case err != nil:
 			return nil, errdefs.Wrap(errdefs.ClassOf(err), err, "%s", ref.Field)
 		}
 	}

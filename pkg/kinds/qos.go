@@ -70,7 +70,7 @@ func mebibytes(mb int64) uint64 {
 // limitsHold says that a bdev's limits have one owner.
 func limitsHold(field, bdev string) resource.Hold {
 	return resource.Hold{
-		Token: "limits/" + bdev, Field: field, What: "the I/O limits of volume " + bdev, Class: errdefs.FailedPrecondition,
+		Token: "limits/" + bdev, Field: field, What: "the one set of I/O limits of volume " + bdev, Class: errdefs.FailedPrecondition,
 	}
 }
 

@@ -6,13 +6,17 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	inventorypb "github.com/opiproject/opi-api/inventory/v1/gen/go"
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs/errgrpc"
@@ -25,7 +29,8 @@ import (
 func newGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: newMarshaler()}),
-		runtime.WithMiddlewares(checkQuery(queryParameters())),
+		runtime.WithMiddlewares(checkRequest(queryParameters())),
+		runtime.WithErrorHandler(failed),
 		runtime.WithIncomingHeaderMatcher(headerToMetadata),
 		runtime.WithMetadata(callerMetadata),
 		runtime.WithRoutingErrorHandler(noRoute),
@@ -63,6 +68,32 @@ func noRoute(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http
 	default:
 		refuse(w, r, code, errdefs.New(errdefs.InvalidArgument, "%s %s: %s", r.Method, r.URL.Path, http.StatusText(code)))
 	}
+}
+
+// failed answers with an error. What the gateway itself found wrong comes without details, and gets
+// those that the errors of services have.
+func failed(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if st, ok := status.FromError(err); ok && st.Code() == codes.InvalidArgument && len(st.Details()) == 0 {
+		own := error(errdefs.New(errdefs.InvalidArgument, "%s", st.Message()))
+		if field := inBody.FindStringSubmatch(st.Message()); field != nil {
+			own = errdefs.InvalidField(field[1], "%s", st.Message())
+		}
+		err = errgrpc.ToStatus(own).Err()
+	}
+	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
+}
+
+// withoutEmptyMask takes the mask off an update over REST that sets nothing: the gateway would send one
+// with an empty path.
+func withoutEmptyMask(
+	ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	if update, ok := req.(interface{ GetUpdateMask() *fieldmaskpb.FieldMask }); ok {
+		if mask := update.GetUpdateMask(); slices.Equal(mask.GetPaths(), []string{""}) {
+			mask.Paths = nil
+		}
+	}
+	return invoke(ctx, method, req, reply, conn, options...)
 }
 
 // headerToMetadata says which HTTP headers go on, and as what: the gateway's usual choice and the

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -52,7 +53,18 @@ func withoutValue(err error) error {
 	case found == nil:
 		return errors.New("the body is not the JSON of this request: check its syntax, and that objects and lists are where they belong")
 	case found[1] == "":
-		return errors.New("the body has an " + found[2])
+		return errors.New("the body has " + one(found[2]))
 	}
-	return fmt.Errorf("the body has, at line %s, an %s", found[1], found[2])
+	return fmt.Errorf("the body has, at line %s, %s", found[1], one(found[2]))
 }
+
+// one puts the article before what the decoder found.
+func one(found string) string {
+	if strings.HasPrefix(found, "duplicate") {
+		return "a " + found
+	}
+	return "an " + found
+}
+
+// inBody finds, in the text of an error of withoutValue, the field that it is about.
+var inBody = regexp.MustCompile(`^the body has\b.*\bfield "?([^"\s]+)"?$`)

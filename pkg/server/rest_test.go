@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,27 +61,44 @@ func TestRESTRequestsThatAreRefused(t *testing.T) {
 	const secret = "c2VjcmV0LXBzaw"
 	for _, row := range []struct{ what, method, path, body, says string }{
 		{"unknown field", "POST", "/v1/nullVolumes?null_volume_id=vol-0", `{"blokSize": 512}`, `unknown field \"blokSize\"`},
+		{"unknown field, as a detail", "POST", "/v1/nullVolumes?null_volume_id=vol-0", `{"blokSize": 512}`, `"field":"blokSize"`},
 		{"unknown query parameter", "GET", "/v1/nullVolumes?pageSizes=5", "", "not a query parameter"},
 		{"query parameter that belongs into the body", "POST", "/v1/nullVolumes?null_volume.block_size=512", "{}", "not a query parameter"},
 		{"query parameter that stands in the path", "GET", "/v1/nullVolumes/vol-0?name=other", "", "not a query parameter"},
 		{"malformed query", "GET", "/v1/nullVolumes?pageSize=%zz", "", "malformed"},
-		{"wrong type in the query", "GET", "/v1/nullVolumes?pageSize=many", "", "page_size"},
+		{"wrong type in the query", "GET", "/v1/nullVolumes?pageSize=many", "", `"field":"page_size","description":"\"many\" is not an integer`},
+		{"too large for its type", "GET", "/v1/nullVolumes?pageSize=99999999999", "", `"field":"page_size"`},
+		{"no truth value", "DELETE", "/v1/nullVolumes/vol-0?allow_missing=maybe", "", `"field":"allow_missing"`},
+		{"a parameter twice", "GET", "/v1/nullVolumes?page_size=1&pageSize=1", "", `"field":"page_size"`},
+		{"a path that is no text", "GET", "/v1/nullVolumes/%ff", "", `"field":"name","description":"the path`},
+		{"a query that is no text", "POST", "/v1/nullVolumes?null_volume_id=%ff", "{}", `"field":"null_volume_id"`},
+		{"another name than in the path", "PATCH", "/v1/nullVolumes/vol-0", `{"name":"nullVolumes/vol-1"}`, `"field":"null_volume.name"`},
+		{"an odd deadline", "GET", "/v1/nullVolumes/vol-0", "", "grpc-timeout"},
 		{"half an object", "POST", "/v1/nullVolumes", `{"blockSize": `, "not complete JSON"},
 		{"two objects", "POST", "/v1/nullVolumes", `{} {}`, "goes on behind"},
 		{"a value of the wrong type", "POST", "/v1/nvmeSubsystems", `{"spec": {"psk": "` + secret + `!"}}`, "invalid value for bytes field psk"},
 		{"a key where none belongs", "POST", "/v1/nvmeSubsystems", `{"spec": "` + secret + `"}`, "JSON of this request"},
 		{"broken syntax", "POST", "/v1/nvmeSubsystems", `{"spec": {"psk": ` + secret + `}}`, "JSON of this request"},
 		{"a list for an object", "POST", "/v1/nullVolumes", `[]`, "JSON of this request"},
-		{"twice", "POST", "/v1/nullVolumes", `{"blockSize": 1, "block_size": 2}`, `duplicate field`},
+		{"twice", "POST", "/v1/nullVolumes", `{"blockSize": 1, "block_size": 2}`, `a duplicate field`},
 	} {
-		code, answer := r.do(t, row.method, row.path, row.body)
+		var headers []string
+		if row.says == "grpc-timeout" {
+			headers = []string{"Grpc-Timeout", "soon"}
+		}
+		code, answer := r.do(t, row.method, row.path, row.body, headers...)
 		var status struct {
 			Code    int
 			Message string
+			Details []struct{ Reason, Domain string }
 		}
 		if err := json.Unmarshal([]byte(answer), &status); err != nil || status.Code != 3 {
 			t.Errorf("%s: the answer is no google.rpc.Status of INVALID_ARGUMENT: %s", row.what, answer)
 		}
+		if len(status.Details) == 0 || status.Details[0].Reason != "INVALID_ARGUMENT" || status.Details[0].Domain != "opi-bridge" {
+			t.Errorf("%s: the answer has no google.rpc.ErrorInfo: %s", row.what, answer)
+		}
+		answer = strings.NewReplacer(`": `, `":`, `, "`, `,"`).Replace(answer)
 		if code != http.StatusBadRequest || !strings.Contains(answer, row.says) {
 			t.Errorf("%s: %d %s", row.what, code, answer)
 		}
@@ -131,6 +149,43 @@ func TestRESTDeadline(t *testing.T) {
 	})
 	if code, answer := r.do(t, "GET", "/v1/nullVolumes/vol-0", "", "Grpc-Timeout", "50m"); code != http.StatusGatewayTimeout {
 		t.Errorf("%d %s", code, answer)
+	}
+}
+
+// What says that there is no time left is not taken for no deadline.
+func TestRESTWithoutTime(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	if code, answer := r.do(t, "GET", "/v1/nullVolumes/vol-0", "", "Grpc-Timeout", "0S"); code != http.StatusGatewayTimeout {
+		t.Errorf("%d %s", code, answer)
+	}
+}
+
+// An update over REST means what it means over gRPC, whether its body sets something or not.
+func TestRESTUpdates(t *testing.T) {
+	t.Parallel()
+	var got *pb.UpdateNullVolumeRequest
+	r := start(t, func(cfg *server.Config) {
+		cfg.Register = updating(func(req *pb.UpdateNullVolumeRequest) { got = req })
+	})
+	for _, row := range []struct {
+		query, body string
+		want        []string
+	}{
+		{"", "", nil},
+		{"", "{}", nil},
+		{"?update_mask=", "{}", nil},
+		{"", `{"blocksCount":"5"}`, []string{"blocks_count"}},
+		{"", `{"name":"nullVolumes/vol-0","uuid":""}`, []string{"name", "uuid"}},
+		{"", `{"name":"volumes/vol-0"}`, []string{"name"}},
+		{"?update_mask=*", `{"blocksCount":"5"}`, []string{"*"}},
+		{"?updateMask=blocks_count,uuid", `{}`, []string{"blocks_count", "uuid"}},
+	} {
+		code, answer := r.do(t, "PATCH", "/v1/nullVolumes/vol-0"+row.query, row.body)
+		mask := slices.Sorted(slices.Values(got.GetUpdateMask().GetPaths()))
+		if code != http.StatusOK || got.GetNullVolume().GetName() != "nullVolumes/vol-0" || !slices.Equal(mask, row.want) {
+			t.Errorf("%s %s: %d %s, mask %q, want %q", row.query, row.body, code, answer, mask, row.want)
+		}
 	}
 }
 

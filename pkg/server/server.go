@@ -121,6 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 	conn, err := grpc.NewClient("passthrough:///in-process",
 		grpc.WithContextDialer(s.pipe.dial),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(withoutEmptyMask),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
 	)
 	if err != nil {

@@ -41,14 +41,28 @@ func bareAPI(r grpc.ServiceRegistrar) error {
 	return api.Register(r, bare{})
 }
 
-// volumes is a service whose Get does what the test wants.
+// volumes is a service whose Get and Update do what the test wants.
 type volumes struct {
 	pb.UnimplementedNullVolumeServiceServer
-	get func(context.Context, *pb.GetNullVolumeRequest) (*pb.NullVolume, error)
+	get    func(context.Context, *pb.GetNullVolumeRequest) (*pb.NullVolume, error)
+	update func(*pb.UpdateNullVolumeRequest)
 }
 
 func (v volumes) GetNullVolume(ctx context.Context, req *pb.GetNullVolumeRequest) (*pb.NullVolume, error) {
 	return v.get(ctx, req)
+}
+
+func (v volumes) UpdateNullVolume(_ context.Context, req *pb.UpdateNullVolumeRequest) (*pb.NullVolume, error) {
+	v.update(req)
+	return req.GetNullVolume(), nil
+}
+
+// updating shows the requests to update a null volume.
+func updating(update func(*pb.UpdateNullVolumeRequest)) func(grpc.ServiceRegistrar) error {
+	return func(r grpc.ServiceRegistrar) error {
+		pb.RegisterNullVolumeServiceServer(r, volumes{update: update})
+		return nil
+	}
 }
 
 func getting(get func(context.Context, *pb.GetNullVolumeRequest) (*pb.NullVolume, error)) func(grpc.ServiceRegistrar) error {

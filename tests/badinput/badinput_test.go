@@ -189,6 +189,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown volume", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("nullVolumes/none", nil), 404, ""},
 		{"unknown bdev", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("none", nil), 404, ""},
 		{"a reference to what is no volume", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("nvmeSubsystems/web-1", nil), 400, ""},
+		{"a volume that is none", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("nvmeSubsystems/web-1", nil), 400, "nvme_namespace.spec.volume_name_ref"},
 		{"no volume", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("", nil), 400, "nvme_namespace.spec.volume_name_ref"},
 		{"volume in use", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("nullVolumes/vol-1", nil), 400, ""},
 		{"nsid taken", post, web + "nvmeNamespaces?nvme_namespace_id=disk-2", ns("nullVolumes/vol-2", o{"hostNsid": 1}), 409, ""},

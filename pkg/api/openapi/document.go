@@ -5,6 +5,7 @@ package openapi
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -85,8 +86,8 @@ func (w *writer) route(route api.Route) {
 	}
 	for _, fd := range route.QueryFields() {
 		parameter := object{"name": fd.JSONName(), "in": "query", "schema": w.field(fd)}
-		if route.Added && fd.Name() == "parent" {
-			parameter["description"] = "Leave it out: these have no parent."
+		if about := meaning(route, fd); about != "" {
+			parameter["description"] = about
 		}
 		parameters = append(parameters, parameter)
 	}
@@ -102,6 +103,35 @@ func (w *writer) route(route api.Route) {
 		w.paths[path] = operations
 	}
 	operations[strings.ToLower(route.HTTPMethod)] = operation
+}
+
+// meaning says of a query parameter what its name does not.
+func meaning(route api.Route, fd protoreflect.FieldDescriptor) string {
+	switch fd.Name() {
+	case "update_mask":
+		return "The fields to change, separated by commas, those in others after a dot; * for all. Without it: the fields that are in the body."
+	case "allow_missing":
+		if route.HTTPMethod == http.MethodDelete {
+			return "Succeed if there is no such resource."
+		}
+		return "Create the resource if there is none."
+	case "page_size":
+		return "How many to return at most: 0 for 50, and never more than 1000."
+	case "page_token":
+		return "The nextPageToken of the page before; the first page without."
+	case "not_ready_only":
+		return "Only what is not in the data plane as it should be."
+	case "controller_name_ref":
+		return "Leave it out: a LUN is known by its own name."
+	case "parent":
+		if route.Added {
+			return "Leave it out: these have no parent."
+		}
+	}
+	if strings.HasSuffix(string(fd.Name()), "_id") && route.HTTPMethod == http.MethodPost {
+		return "The id of the new resource; a UUID is made when there is none."
+	}
+	return ""
 }
 
 // body returns the schema of the HTTP body, nil for none.

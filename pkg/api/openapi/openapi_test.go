@@ -94,6 +94,15 @@ func TestFormsOfOperations(t *testing.T) {
 			t.Errorf("%s %s is %s with %s, want %s with %s", row.method, row.path, operation.OperationID, got, row.operation, row.parameters)
 		}
 	}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			for _, p := range operation.Parameters {
+				if p.Value.Description == "" {
+					t.Errorf("%s %s does not say what %s is", method, path, p.Value.Name)
+				}
+			}
+		}
+	}
 	volume := doc.Components.Schemas["opi_api.storage.v1.NullVolume"].Value
 	if count := volume.Properties["blocksCount"].Value; !count.Type.Is("string") || count.Format != "int64" {
 		t.Errorf("blocksCount is %v %s: in JSON 64 bits are a string", count.Type, count.Format)
