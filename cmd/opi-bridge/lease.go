@@ -41,6 +41,8 @@ type tenure struct {
 	lease   store.Lease // guarded by mu: the lease, while it is held
 	until   time.Time   // guarded by mu: how long it lasts without being renewed, by this process's clock
 	missed  time.Time   // guarded by mu: when the store last did not answer to a renewal
+	// guarded by mu: another process waits for the lease, as of the last renewal
+	contested bool
 	// guarded by mu: what the store says about its durability, zero before it was asked
 	durability store.Durability
 }
@@ -79,7 +81,7 @@ func (t *tenure) Run(ctx context.Context) error {
 		case errors.Is(err, errdefs.FailedPrecondition):
 			return errdefs.Wrap(errdefs.FailedPrecondition, err, "another bridge acts on this data plane now")
 		case err != nil:
-			// The store is away. Nobody can take the lease there either, so this bridge goes on.
+			// The store is away, for this bridge at least: what that means, confirm knows.
 			t.log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))
 		case away:
 			t.askDurability(ctx) // what is back may be another server, or have other settings
@@ -91,11 +93,15 @@ func (t *tenure) Run(ctx context.Context) error {
 // renew makes the lease last, or notes that it is gone.
 func (t *tenure) renew(ctx context.Context, lease store.Lease) error {
 	asked := time.Now()
-	err := t.bounded(ctx, func(ctx context.Context) error { return t.inner.Renew(ctx, lease) })
+	var contested bool
+	err := t.bounded(ctx, func(ctx context.Context) (err error) {
+		contested, err = t.inner.Renew(ctx, lease)
+		return err
+	})
 	switch {
 	case err == nil:
 		t.mu.Lock()
-		t.until = asked.Add(lease.TTL)
+		t.until, t.contested = asked.Add(lease.TTL), contested
 		t.mu.Unlock()
 	case errors.Is(err, errdefs.FailedPrecondition):
 		t.set(nil, err)
@@ -109,7 +115,7 @@ func (t *tenure) renew(ctx context.Context, lease store.Lease) error {
 
 // valid returns an error when another process may have had the lease since this one got it: what this
 // one has read is old then. A process that was frozen asks the store. While the store is away and is
-// asked in vain all the time, this one is believed without asking again: reads go on then.
+// asked in vain all the time, it is not asked again for each call.
 func (t *tenure) valid(ctx context.Context) error {
 	t.mu.RLock()
 	missed := t.missed
@@ -117,25 +123,45 @@ func (t *tenure) valid(ctx context.Context) error {
 	if now := time.Now(); now.Sub(missed) < leaseTTL+storeAnswer && now.Round(0).Sub(missed.Round(0)) < leaseTTL+storeAnswer {
 		t.mu.RLock()
 		defer t.mu.RUnlock()
+		if t.reason == nil && t.contested && !t.lasts(now) {
+			return errMayBeReplaced
+		}
 		return t.reason
 	}
 	return t.confirm(ctx)
 }
 
+// errMayBeReplaced is why a bridge that has lost sight of the store does nothing.
+var errMayBeReplaced = errdefs.New(errdefs.Unavailable,
+	"this bridge cannot reach the store, and another one waits for its lease and may have it by now: nothing was done")
+
+// lasts says whether the lease has not run out by this process's own clocks. One clock stands still while
+// the machine sleeps, the other may be set: both must agree. Hold mu.
+func (t *tenure) lasts(now time.Time) bool {
+	return now.Before(t.until) && now.Round(0).Before(t.until.Round(0))
+}
+
 // confirm returns an error unless this process has the lease now. While it must last by this
 // process's own clocks, that costs nothing; a process that was frozen asks the store. A store that is
-// away does not stop it, for nobody can take the lease there either.
+// away does not stop it when it is the only one: hosts need their disks back all the same. But where
+// another waits for the lease, only this one may be cut off, and the other act already.
 func (t *tenure) confirm(ctx context.Context) error {
 	t.mu.RLock()
-	lease, until, reason := t.lease, t.until, t.reason
+	lease, reason, lasts := t.lease, t.reason, t.lasts(time.Now())
 	t.mu.RUnlock()
 	if reason == nil {
-		// One clock stands still while the machine sleeps, the other may be set: both must agree.
-		if now := time.Now(); now.Before(until) && now.Round(0).Before(until.Round(0)) {
+		if lasts {
 			return nil
 		}
-		if reason = t.renew(ctx, lease); !errors.Is(reason, errdefs.FailedPrecondition) {
+		reason = t.renew(ctx, lease)
+		t.mu.RLock()
+		contested := t.contested
+		t.mu.RUnlock()
+		switch {
+		case reason == nil || !errors.Is(reason, errdefs.FailedPrecondition) && !contested:
 			return nil
+		case !errors.Is(reason, errdefs.FailedPrecondition):
+			return errMayBeReplaced
 		}
 	}
 	return errdefs.Wrap(errdefs.Unavailable, reason, "this bridge does not have the lease, nothing was done")

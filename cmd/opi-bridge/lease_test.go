@@ -118,9 +118,9 @@ type vanishing struct {
 	gone atomic.Bool
 }
 
-func (v *vanishing) Renew(ctx context.Context, held store.Lease) error {
+func (v *vanishing) Renew(ctx context.Context, held store.Lease) (bool, error) {
 	if v.gone.Load() {
-		return errdefs.New(errdefs.Unavailable, "the process is dead")
+		return false, errdefs.New(errdefs.Unavailable, "the process is dead")
 	}
 	return v.LeasedStore.Renew(ctx, held)
 }
@@ -200,6 +200,49 @@ func TestFrozenBridgeDoesNotBelieveItself(t *testing.T) {
 			if err := frozen.valid(t.Context()); !errors.Is(err, errdefs.Unavailable) {
 				t.Errorf("after another has taken the lease: %v", err)
 			}
+		}
+	})
+}
+
+// A bridge that is cut off from the store goes on as long as it knows of no other; one that does stops
+// when its lease has run out, and goes on when the store is back and nobody has taken it.
+func TestCutOffBridge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := boltStore(t)
+		cut := &vanishing{LeasedStore: shared}
+		first, endFirst := running(t, cut, "card-a")
+		both := func(what string, want bool) {
+			t.Helper()
+			for _, err := range []error{first.valid(t.Context()), first.confirm(t.Context())} {
+				if (err == nil) != want || err != nil && errdefs.ClassOf(err) != errdefs.Unavailable {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		}
+		time.Sleep(leaseTTL) //nolint:forbidigo // the bubble's clock
+		both("alone", true)
+		cut.gone.Store(true)
+		time.Sleep(10 * leaseTTL) //nolint:forbidigo // the bubble's clock
+		both("alone, and cut off", true)
+
+		cut.gone.Store(false)
+		time.Sleep(2 * renewEvery) //nolint:forbidigo // the bubble's clock
+		if _, err := shared.Acquire(t.Context(), "card-b", leaseTTL); !errors.Is(err, errdefs.FailedPrecondition) {
+			t.Fatalf("the lease was there for another: %v", err)
+		}
+		time.Sleep(2 * renewEvery) //nolint:forbidigo // the bubble's clock
+		both("beside a standby", true)
+		cut.gone.Store(true)
+		time.Sleep(renewEvery) //nolint:forbidigo // the bubble's clock
+		both("beside a standby, cut off a moment ago", true)
+		time.Sleep(leaseTTL) //nolint:forbidigo // the bubble's clock
+		both("beside a standby, cut off", false)
+		cut.gone.Store(false)
+		time.Sleep(2 * renewEvery) //nolint:forbidigo // the bubble's clock
+		both("beside a standby, back", true)
+		if err := endFirst(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -56,9 +56,8 @@ func (o observedLeaser) Acquire(ctx context.Context, holder string, ttl time.Dur
 }
 
 // Renew is that of the store within.
-func (o observedLeaser) Renew(ctx context.Context, lease Lease) error {
-	_, err := observe(o.hook, "renew", func() (struct{}, error) { return struct{}{}, o.leaser.Renew(ctx, lease) })
-	return err
+func (o observedLeaser) Renew(ctx context.Context, lease Lease) (bool, error) {
+	return observe(o.hook, "renew", func() (bool, error) { return o.leaser.Renew(ctx, lease) })
 }
 
 // Release is that of the store within.

@@ -20,6 +20,8 @@
 //	                                                   token            highest fencing token given out
 //	                                                   until_ms         end, in ms since 1970 by the server's clock; in Redis
 //	                                                                    only: a file's lease ends with the lock on the file
+//	                                                   asked_until_ms   how long its holder is told that another has asked for
+//	                                                                    it; 0 or absent when none has; in Redis only
 //
 // Revisions come from one counter per instance, so that a document which is deleted and made again
 // never has a revision that it had before. A commit, its conditions and its fence are one
@@ -98,8 +100,9 @@ type Leaser interface {
 	// processes must not share a name. Held by another is FailedPrecondition, naming that holder.
 	Acquire(ctx context.Context, holder string, ttl time.Duration) (Lease, error)
 	// Renew makes the lease last for its TTL from now on. Gone to another, or released, is
-	// FailedPrecondition; one that ran out and that nobody took is renewed.
-	Renew(ctx context.Context, lease Lease) error
+	// FailedPrecondition; one that ran out and that nobody took is renewed. Contested says that another
+	// has asked for it lately, within ten times the TTL, and may take it over as soon as it runs out.
+	Renew(ctx context.Context, lease Lease) (contested bool, err error)
 	// Release gives the lease up. A lease that is gone already is no error.
 	Release(ctx context.Context, lease Lease) error
 	// WithFence returns a view of the store whose commits are refused (FailedPrecondition) once the

@@ -257,3 +257,56 @@ func TestUpgradeHandsTheLeaseOver(t *testing.T) {
 		t.Error("the new leader does not hold the lease")
 	}
 }
+
+// TestCutOffLeaderDoesNothing cuts the leader off from Redis for good, with standby and data plane in its
+// reach. It cannot find out that it was replaced; knowing of a standby it answers nothing and leaves the
+// data plane alone, whatever changes there.
+func TestCutOffLeaderDoesNothing(t *testing.T) {
+	p := newPair(t)
+	gone, k := memory("gone-1"), p.kinds["mallocVolume"]
+	p.build(gone)
+	p.known = append(p.known, gone.name)
+	delete(p.made, gone.name)
+	testkit.Eventually(t, "the leader knows of the standby", func() error {
+		if asked := p.redis.CLI("HGET", "opi-bridge:{"+instance+"}:lease", "asked_until_ms"); asked == "0" || asked == "" {
+			return errors.New("nobody has asked for the lease")
+		}
+		return nil
+	})
+	// The next renewal tells it. A renewal is seen by when the lease ends.
+	const end = "until_ms"
+	before := p.redis.CLI("HGET", "opi-bridge:{"+instance+"}:lease", end)
+	for range 2 {
+		testkit.Eventually(t, "the lease is renewed", func() error {
+			if now := p.redis.CLI("HGET", "opi-bridge:{"+instance+"}:lease", end); now == before {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		before = p.redis.CLI("HGET", "opi-bridge:{"+instance+"}:lease", end)
+	}
+	must(t, p.stProxy.listener.Close())
+	p.stProxy.cut()
+	p.takenOver()
+
+	p.gate.arm(0, false, false)
+	// The cut-off leader is told by the data plane that the volume is gone, and has it in its records.
+	must(t, p.client.remove(t.Context(), k, gone.name))
+	testkit.Eventually(t, "the cut-off leader answers no reads", func() error {
+		if _, err := p.leader.get(t.Context(), k, gone.name); status.Code(err) != codes.Unavailable {
+			return fmt.Errorf("it answers %w", err)
+		}
+		return nil
+	})
+	testkit.Eventually(t, "the cut-off leader has looked and left it", func() error {
+		if !strings.Contains(p.bridge.Output(), "another one waits for its lease") {
+			return errors.New("it has not tried to put the volume back")
+		}
+		return nil
+	})
+	if did := p.gate.passed(); len(did) > 0 {
+		t.Errorf("the cut-off leader has sent: %v", did)
+	}
+	must(t, p.settled())
+	must(t, p.standing())
+}

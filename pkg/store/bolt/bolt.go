@@ -49,10 +49,12 @@ type Store struct {
 	mu    sync.Mutex
 	queue []*request
 
-	// leaseMu guards leaseUntil and is held while the lease is asked for or changed.
+	// leaseMu guards leaseUntil and askedUntil, and is held while the lease is asked for or changed.
 	leaseMu sync.Mutex
 	// leaseUntil is when the lease runs out.
 	leaseUntil time.Time
+	// askedUntil is how long a renewal tells that another has asked for the lease.
+	askedUntil time.Time
 }
 
 var _ store.LeasedStore = (*Store)(nil)

@@ -78,7 +78,7 @@ func TestIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if err := s.Renew(t.Context(), lease); err != nil {
+		if _, err := s.Renew(t.Context(), lease); err != nil {
 			t.Fatal(err)
 		}
 	}

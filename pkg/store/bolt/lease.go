@@ -69,6 +69,7 @@ func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (
 	now := time.Now()
 	err := s.changeLease(ctx, func(l *lease) error {
 		if l.holder != "" && l.holder != holder && s.leaseUntil.After(now) {
+			s.askedUntil = now.Add(10 * ttl)
 			return layout.Held(l.holder, s.leaseUntil.Sub(now).Milliseconds())
 		}
 		*l = lease{holder: holder, token: l.token + 1}
@@ -78,26 +79,27 @@ func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (
 	if err != nil {
 		return store.Lease{}, err
 	}
-	s.leaseUntil = now.Add(ttl)
+	s.leaseUntil, s.askedUntil = now.Add(ttl), time.Time{}
 	return out, nil
 }
 
 // Renew is that of store.Leaser. It writes nothing, so a bridge that is idle leaves the disk alone.
-func (s *Store) Renew(ctx context.Context, held store.Lease) error {
+func (s *Store) Renew(ctx context.Context, held store.Lease) (contested bool, err error) {
 	if err := ended(ctx); err != nil {
-		return err
+		return false, err
 	}
 	s.leaseMu.Lock()
 	defer s.leaseMu.Unlock()
 	var l lease
 	if err := s.db.View(func(tx *bbolt.Tx) error { l = readLease(tx); return nil }); err != nil {
-		return s.readError(err)
+		return false, s.readError(err)
 	}
 	if l.holder == "" || l.token != held.Token {
-		return layout.Fenced(held.Token, strconv.FormatUint(l.token, 10), l.holder)
+		return false, layout.Fenced(held.Token, strconv.FormatUint(l.token, 10), l.holder)
 	}
-	s.leaseUntil = time.Now().Add(held.TTL)
-	return nil
+	now := time.Now()
+	s.leaseUntil = now.Add(held.TTL)
+	return s.askedUntil.After(now), nil
 }
 
 // Release is that of store.Leaser.

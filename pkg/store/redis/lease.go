@@ -39,9 +39,9 @@ func (s *Store) keeping(ctx context.Context) error {
 }
 
 // Renew is that of store.Leaser.
-func (s *Store) Renew(ctx context.Context, held store.Lease) error {
-	_, err := s.lease(ctx, held.Token, "renew", strconv.FormatUint(held.Token, 10), held.TTL.Milliseconds())
-	return err
+func (s *Store) Renew(ctx context.Context, held store.Lease) (contested bool, err error) {
+	asked, err := s.lease(ctx, held.Token, "renew", strconv.FormatUint(held.Token, 10), held.TTL.Milliseconds())
+	return asked != 0, err
 }
 
 // Release is that of store.Leaser.
@@ -53,7 +53,7 @@ func (s *Store) Release(ctx context.Context, held store.Lease) error {
 	return err
 }
 
-// lease runs the script and returns the token in its answer.
+// lease runs the script and returns the number in its answer.
 func (s *Store) lease(ctx context.Context, token uint64, verb string, args ...any) (uint64, error) {
 	answer, err := s.run(ctx, verb+" the lease", s.scripts.lease, s.keys[3:], append([]any{verb}, args...))
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Store) lease(ctx context.Context, token uint64, verb string, args ...an
 	case answer[0] == "ok" && len(answer) == 2:
 		n, err := strconv.ParseUint(answer[1], 10, 64)
 		if err != nil {
-			return 0, errdefs.Wrap(errdefs.Internal, err, "%s: token of the lease", s.where)
+			return 0, errdefs.Wrap(errdefs.Internal, err, "%s: %s the lease: the number in the answer", s.where, verb)
 		}
 		return n, nil
 	case answer[0] == "held" && len(answer) == 3:

@@ -159,9 +159,8 @@ func (f *Faulty) Acquire(ctx context.Context, holder string, ttl time.Duration) 
 }
 
 // Renew is that of the store within, unless a fault hits it.
-func (f *Faulty) Renew(ctx context.Context, lease store.Lease) error {
-	_, err := through(f.plan, "renew", false, func() (struct{}, error) { return struct{}{}, f.LeasedStore.Renew(ctx, lease) })
-	return err
+func (f *Faulty) Renew(ctx context.Context, lease store.Lease) (bool, error) {
+	return through(f.plan, "renew", false, func() (bool, error) { return f.LeasedStore.Renew(ctx, lease) })
 }
 
 // Release is that of the store within, unless a fault hits it.

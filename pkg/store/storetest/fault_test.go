@@ -112,7 +112,8 @@ func TestObserved(t *testing.T) {
 	}
 	_, _ = s.Load(t.Context())
 	_, _ = s.Durability(t.Context())
-	if err := errors.Join(s.Renew(t.Context(), lease), s.Release(t.Context(), lease)); err != nil {
+	_, err = s.Renew(t.Context(), lease)
+	if err := errors.Join(err, s.Release(t.Context(), lease)); err != nil {
 		t.Error(err)
 	}
 	if got, want := fmt.Sprintf("%q", seen), `["acquire " "commit " "commit aborted" "load " "durability " "renew " "release "]`; got != want {

@@ -30,6 +30,9 @@ func (b *bench) lost(what string, err error) {
 	}
 }
 
+// renewal is the error of one.
+func renewal(_ bool, err error) error { return err }
+
 func testLease(b *bench) {
 	s := b.store()
 	first := b.acquire(s, "one", long)
@@ -37,8 +40,8 @@ func testLease(b *bench) {
 	if b.lost("a lease that is held", err); err != nil && !strings.Contains(err.Error(), `"one"`) {
 		b.Errorf("the error does not name the holder: %v", err)
 	}
-	if err := s.Renew(b.Context(), first); err != nil {
-		b.Errorf("renew: %v", err)
+	if contested, err := s.Renew(b.Context(), first); err != nil || !contested {
+		b.Errorf("renew after another has asked: contested %t, %v", contested, err)
 	}
 
 	// The same holder, restarted, goes on at once; what it was before is out.
@@ -46,21 +49,21 @@ func testLease(b *bench) {
 	if second.Token <= first.Token {
 		b.Errorf("token %d after %d", second.Token, first.Token)
 	}
-	b.lost("renew with an old token", s.Renew(b.Context(), first))
+	b.lost("renew with an old token", renewal(s.Renew(b.Context(), first)))
 	if err := s.Release(b.Context(), first); err != nil {
 		b.Errorf("release of a lease that is gone: %v", err)
 	}
-	if err := s.Renew(b.Context(), second); err != nil {
-		b.Errorf("an old lease was released, and the new one is gone: %v", err)
+	if contested, err := s.Renew(b.Context(), second); err != nil || contested {
+		b.Errorf("an old lease was released, and the new one is gone, or contested (%t): %v", contested, err)
 	}
 	if err := s.Release(b.Context(), second); err != nil {
 		b.Errorf("release: %v", err)
 	}
-	b.lost("renew after release", s.Renew(b.Context(), second))
+	b.lost("renew after release", renewal(s.Renew(b.Context(), second)))
 
 	// A lease that ran out and that nobody took is still renewed; then another takes it.
 	short := b.acquire(s, "two", time.Millisecond)
-	if err := s.Renew(b.Context(), short); err != nil {
+	if _, err := s.Renew(b.Context(), short); err != nil {
 		b.Errorf("renew of a lease that nobody took: %v", err)
 	}
 	var third store.Lease
@@ -71,7 +74,7 @@ func testLease(b *bench) {
 	if third.Token <= short.Token {
 		b.Errorf("token %d after %d", third.Token, short.Token)
 	}
-	b.lost("renew after a takeover", s.Renew(b.Context(), short))
+	b.lost("renew after a takeover", renewal(s.Renew(b.Context(), short)))
 
 	for _, row := range []struct {
 		holder string
