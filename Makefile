@@ -80,6 +80,12 @@ test: test-needs generate-check lint ## Everything: generated code is current, l
 test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage nodes, with what they measure
 	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) ./tests/host/...
 
+# What Debian 12 has not is given: QEMU=/path/of/qemu-system-x86_64 (10.1 or later) and SPDK=/path/of/spdk_tgt.
+.PHONY: test-vfio-user
+test-vfio-user: test-needs ## NVMe on PCIe in a guest: QEMU=path (10.1 on) SPDK=path; UNPLUG=1 when that QEMU survives unplugging
+	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) -tags vfiouser ./tests/host -run '^TestVfioUser' \
+		-vfio-user.qemu '$(QEMU)' -vfio-user.spdk '$(SPDK)' $(if $(UNPLUG),-vfio-user.unplug)
+
 # Older SPDKs as opi-dataplane plays them; `make test` runs a part of this.
 .PHONY: test-versions
 test-versions: test-needs ## The whole suites of driver and API against every version of SPDK that can be played

@@ -24,6 +24,7 @@ const (
 // driverSettings say which driver there is, and where it finds a virtual machine.
 type driverSettings struct {
 	driver, qmp, vhostDir, pciBuses string
+	unplugNvme                      bool
 }
 
 // define adds a flag for each setting.
@@ -32,6 +33,7 @@ func (s *driverSettings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.qmp, "qmp", "", "with --driver kvm: QEMU's monitor (its option -qmp), of which the bridge is the only client: unix:///path or tcp://host:port")
 	f.StringVar(&s.vhostDir, "vhost-dir", "/var/tmp", "with --driver kvm: directory of the data plane's vhost-user sockets (its option -S), which QEMU must see under the same path")
 	f.StringVar(&s.pciBuses, "pci-buses", "", "with --driver kvm: ids of QEMU's PCI buses for devices, comma-separated, such as pci.opi.0,pci.opi.1")
+	f.BoolVar(&s.unplugNvme, "unplug-nvme", false, "with --driver kvm: unplug NVMe controllers from the running guest; QEMU 10.1 to 11.1 abort at that unless they were mended")
 }
 
 // buses returns the list that --pci-buses is.
@@ -61,6 +63,9 @@ func (s *driverSettings) check(wrong func(setting, format string, args ...any)) 
 				wrong(setting, "%q has a meaning with --driver kvm only", value)
 			}
 		}
+		if s.unplugNvme {
+			wrong("unplug-nvme", "has a meaning with --driver kvm only")
+		}
 	default:
 		wrong("driver", "%q is neither spdk nor kvm", s.driver)
 	}
@@ -84,6 +89,6 @@ func (s *settings) newDriver(log *slog.Logger, observe func(ctx context.Context,
 	}
 	return kvm.New(kvm.Config{
 		Inner: plain, Network: network, Address: address,
-		VhostDir: s.host.vhostDir, VfioUserDir: s.vfioUserDir, Buses: s.host.buses(), Log: log,
+		VhostDir: s.host.vhostDir, VfioUserDir: s.vfioUserDir, Buses: s.host.buses(), UnplugNvme: s.host.unplugNvme, Log: log,
 	})
 }

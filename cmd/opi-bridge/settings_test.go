@@ -124,8 +124,8 @@ func TestSettingsThatAreRefused(t *testing.T) {
 
 func TestSettingsOfDrivers(t *testing.T) {
 	t.Parallel()
-	s, err := load(t, []string{"--driver=kvm", "--qmp=unix:///run/qmp", "--pci-buses=pci.opi.0,pci.opi.1"}, nil)
-	if err != nil || len(s.host.buses()) != 2 || s.host.vhostDir != "/var/tmp" {
+	s, err := load(t, []string{"--driver=kvm", "--qmp=unix:///run/qmp", "--pci-buses=pci.opi.0,pci.opi.1", "--unplug-nvme"}, nil)
+	if err != nil || !s.host.unplugNvme || len(s.host.buses()) != 2 || s.host.vhostDir != "/var/tmp" {
 		t.Errorf("%+v, %v", s.host, err)
 	}
 	for _, row := range []struct{ args, says string }{
@@ -136,6 +136,7 @@ func TestSettingsOfDrivers(t *testing.T) {
 		{"--driver=kvm --qmp=unix:///run/qmp --pci-buses=a --vhost-dir=", "--vhost-dir:"},
 		{"--qmp=unix:///run/qmp", "--driver kvm only"},
 		{"--pci-buses=a", "--driver kvm only"},
+		{"--unplug-nvme", "--driver kvm only"},
 	} {
 		if _, err := load(t, strings.Fields(row.args), nil); err == nil || !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %v, want one that says %q", row.args, err, row.says)

@@ -80,7 +80,7 @@ func TestDifferences(t *testing.T) {
 			"an endpoint that no host sees", &driver.Listener{PCI: &driver.PCIAddress{}},
 			&driver.Listener{PCI: &driver.PCIAddress{}, Lacks: driver.LacksHostDevice},
 			[]string{"host_device"},
-			driver.RemedyReplace,
+			driver.RemedyUpdate,
 		},
 		{"who may connect", &driver.Subsystem{NQN: "n"}, &driver.Subsystem{NQN: "n", AllowAnyHost: true}, []string{"allow_any_host"}, driver.RemedyUpdate},
 		{"another subsystem", &driver.Subsystem{NQN: "n", SerialNumber: "1"}, &driver.Subsystem{NQN: "n", SerialNumber: "2"}, []string{"serial_number"}, driver.RemedyNone},

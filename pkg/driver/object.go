@@ -4,6 +4,7 @@ package driver
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -351,8 +352,13 @@ func ListenerKey(subsystem string, a Address) Key {
 	return Key{TypeListener, join(subsystem, string(a.Transport), string(a.Family), a.Traddr, a.Trsvcid)}
 }
 
-// Remedy implements [Object]: hosts connect again.
-func (l *Listener) Remedy([]string) Remedy { return RemedyReplace }
+// Remedy implements [Object]: a half that is missing can be added, for anything else hosts connect again.
+func (l *Listener) Remedy(differences []string) Remedy {
+	if slices.Contains(differences, "type") {
+		return RemedyReplace
+	}
+	return RemedyUpdate
+}
 
 // Key implements [Object].
 func (l *Listener) Key() Key { return ListenerKey(l.Subsystem, l.Address) }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// DataPlaneProcess is a running opi-dataplane. Its methods are for the test's own goroutine.
+// DataPlaneProcess is a running opi-dataplane, or a real SPDK. Its methods are for the test's own goroutine.
 type DataPlaneProcess struct {
 	p      *process
 	socket string
@@ -22,6 +22,18 @@ func DataPlane(tb testing.TB, flags ...string) *DataPlaneProcess {
 	d := &DataPlaneProcess{socket: filepath.Join(SocketDir(tb), "spdk.sock")}
 	d.p = newProcess(tb, Program(tb, "opi-dataplane"))
 	d.StartWith(flags...)
+	return d
+}
+
+// SPDK starts a real SPDK, which is that program, on a unix socket, with further flags, and waits until it
+// takes connections. It has 1 GiB of ordinary memory, and takes one processor for itself, always.
+func SPDK(tb testing.TB, program string, flags ...string) *DataPlaneProcess {
+	tb.Helper()
+	d := &DataPlaneProcess{socket: filepath.Join(SocketDir(tb), "spdk.sock")}
+	d.p = newProcess(tb, program, append([]string{
+		"--no-huge", "-s", "1024", "-m", "0x1", "--iova-mode", "va", "--no-pci", "-r", d.socket,
+	}, flags...)...)
+	d.Start()
 	return d
 }
 
@@ -44,7 +56,7 @@ func (d *DataPlaneProcess) Start() {
 	})
 }
 
-// StartWith is Start with other flags than before, which stay.
+// StartWith is, for opi-dataplane, Start with other flags than before, which stay.
 func (d *DataPlaneProcess) StartWith(flags ...string) {
 	d.p.tb.Helper()
 	d.p.args = append([]string{"serve", "--rpc-listen", d.Addr()}, flags...)
@@ -55,7 +67,7 @@ func (d *DataPlaneProcess) StartWith(flags ...string) {
 func (d *DataPlaneProcess) Stop() {
 	d.p.tb.Helper()
 	if err := d.p.stop(); err != nil {
-		d.p.tb.Errorf("opi-dataplane ended with %v", err)
+		d.p.tb.Errorf("the data plane ended with %v", err)
 	}
 }
 

@@ -70,12 +70,12 @@ func (p *plugs) unplug(id string) error {
 
 // insist makes a call that must succeed, and makes it again where the bridge says to: a guest under
 // emulation may take longer to let a device go than the bridge waits in one call.
-func (p *plugs) insist(call func() error) {
-	p.t.Helper()
-	testkit.Eventually(p.t, "the bridge has done it", func() error {
+func (n *node) insist(call func() error) {
+	n.t.Helper()
+	testkit.Eventually(n.t, "the bridge has done it", func() error {
 		err := call()
 		if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
-			p.must(err)
+			n.must(err)
 		}
 		return err
 	})

@@ -150,6 +150,8 @@ func (d *Driver) apply(ctx context.Context, step *driver.Step) error {
 		case o.PCI == nil:
 		case step.Op == driver.Create:
 			return d.createNvme(ctx, step, o)
+		case step.Op == driver.Update:
+			return d.updateNvme(ctx, o)
 		case step.Op == driver.Delete:
 			return d.deleteNvme(ctx, o)
 		}

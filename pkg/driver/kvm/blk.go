@@ -59,7 +59,7 @@ func (d *Driver) createBlk(ctx context.Context, step *driver.Step, b *driver.Vir
 	if misplaced != nil {
 		return misplaced
 	}
-	err = d.seated(ctx, p, false)
+	err = d.seated(ctx, p)
 	if err == nil || step.Adopt || errors.Is(err, errdefs.OutcomeUnknown) {
 		return err
 	}
@@ -79,9 +79,8 @@ func (d *Driver) vacant(ctx context.Context, key driver.Key, p part) error {
 	return d.pluggable(p)
 }
 
-// seated makes sure that the device is where it should be. Fresh says that its back end has just been
-// made and that it would not find it by itself.
-func (d *Driver) seated(ctx context.Context, p part, fresh bool) error {
+// seated makes sure that the device is where it should be.
+func (d *Driver) seated(ctx context.Context, p part) error {
 	v, there, err := d.device(ctx, p.id)
 	switch {
 	case err != nil:
@@ -94,11 +93,6 @@ func (d *Driver) seated(ctx context.Context, p part, fresh bool) error {
 		return errdefs.New(errdefs.FailedPrecondition,
 			"%s: the host has it in %s, and not in %s: it stays there, so that the host keeps its disk, until it is unplugged or QEMU is restarted",
 			p.what, seat{v.bus, v.slot}, p.seat)
-	case fresh:
-		if _, err := d.unplug(ctx, p.id, p.what); err != nil {
-			return err
-		}
-		return d.plug(ctx, p)
 	}
 	return nil
 }

@@ -328,31 +328,6 @@ func TestAConnectionThatIsLeftOver(t *testing.T) {
 	}
 }
 
-func TestVfioUserNeedsAQEMUThatHasIt(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, func(c *kvm.Config) { c.VfioUserDir = t.TempDir() })
-	sub := &driver.Subsystem{NQN: "nqn.2026-01.org.example:s", SerialNumber: "1", AllowAnyHost: true}
-	r.create(sub)
-	l := &driver.Listener{
-		Subsystem: sub.NQN, Address: driver.Address{Transport: driver.TransportPCIe, Traddr: "0.0.4"}, PCI: &driver.PCIAddress{Virtual: 4},
-	}
-	r.refused(errdefs.Unimplemented, step(driver.Create, l), "vfio-user", "10.1")
-	if r.observe()[l.Key()] != nil {
-		t.Error("half of it is there")
-	}
-	r.remove(l)
-	c, err := r.driver.Capabilities(t.Context())
-	must(t, err)
-	if !slices.Contains(c.Frontends, driver.FrontendVirtioBlk) || !strings.Contains(c.Version, "QEMU") {
-		t.Errorf("%+v", c)
-	}
-	for _, tr := range c.Transports {
-		if tr.Transport == driver.TransportPCIe && (tr.Listen != driver.ReadinessMissing || tr.Reason == "") {
-			t.Errorf("%+v", tr)
-		}
-	}
-}
-
 func TestConfigurationsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)

@@ -5,6 +5,7 @@ package kvm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -25,8 +26,9 @@ func (d *Driver) nvmePart(l *driver.Listener) (part, error) {
 	}, err
 }
 
-// createNvme makes the endpoint, then the device. A device that was there before its endpoint has lost
-// the connection for good, as vfio-user has none that comes back: it is plugged anew.
+// createNvme makes the endpoint, then the device. A device that is there without its endpoint has lost
+// the connection for good, as vfio-user has none that comes back. It goes first, so that whoever dies in
+// between leaves what can be seen to be incomplete.
 func (d *Driver) createNvme(ctx context.Context, step *driver.Step, l *driver.Listener) error {
 	p, err := d.nvmePart(l)
 	if err != nil {
@@ -41,11 +43,17 @@ func (d *Driver) createNvme(ctx context.Context, step *driver.Step, l *driver.Li
 	}
 	defer unlock()
 	// Nothing is made that could not be shown: a guest never waits for an endpoint.
-	if _, _, err := d.device(ctx, p.id); err != nil {
+	_, there, err := d.device(ctx, p.id)
+	if err != nil {
 		return err
 	}
 	if err := d.pluggable(p); err != nil {
 		return err
+	}
+	if there {
+		if err := d.dropStranded(ctx, p, l); err != nil {
+			return err
+		}
 	}
 	first := *step
 	first.Adopt = false
@@ -57,11 +65,29 @@ func (d *Driver) createNvme(ctx context.Context, step *driver.Step, l *driver.Li
 	if err != nil {
 		return err
 	}
-	err = d.seated(ctx, p, made)
+	err = d.seated(ctx, p)
 	if err == nil || !made || errors.Is(err, errdefs.OutcomeUnknown) {
 		return err
 	}
 	return d.rollBack(ctx, l, err)
+}
+
+// dropStranded unplugs a device whose endpoint is not there.
+func (d *Driver) dropStranded(ctx context.Context, p part, l *driver.Listener) error {
+	o, err := d.cfg.Inner.Look(ctx, []driver.Key{l.Key()})
+	if err != nil {
+		return fmt.Errorf("look for the endpoint of %s: %w", p.what, err)
+	}
+	if o.Objects[l.Key()] != nil {
+		return nil
+	}
+	_, err = d.unplug(ctx, p.id, p.what+", which has lost its data plane")
+	return err
+}
+
+// updateNvme adds the half that is missing: the device.
+func (d *Driver) updateNvme(ctx context.Context, l *driver.Listener) error {
+	return d.createNvme(ctx, &driver.Step{Op: driver.Create, Object: l, Adopt: true}, l)
 }
 
 // deleteNvme unplugs the device, then deletes the endpoint.

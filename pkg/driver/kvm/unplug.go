@@ -5,6 +5,7 @@ package kvm
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -21,6 +22,11 @@ func (d *Driver) unplug(ctx context.Context, id, what string) (was bool, err err
 		return false, nil
 	default:
 		return false, err
+	}
+	if was && strings.HasPrefix(id, prefixNvme) && !d.cfg.UnplugNvme {
+		return was, errdefs.New(errdefs.FailedPrecondition,
+			"%s: the guest must be switched off first, because QEMU %s may abort when it is unplugged (see --unplug-nvme)",
+			what, d.look().version)
 	}
 	if was {
 		if err := d.letGo(ctx, id, what); err != nil {

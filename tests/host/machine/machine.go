@@ -4,6 +4,7 @@ package machine
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -39,6 +40,8 @@ type Config struct {
 	// MemoryMiB is 512 if 0. It is shared memory, as vhost-user needs it.
 	MemoryMiB int
 	Forwards  []Forward
+	// QEMU is the program that is the machine: qemu-system-x86_64 of the search path if it is empty.
+	QEMU string
 	// Devices are further arguments of QEMU.
 	Devices []string
 	// Files are put into the guest: where they are to be there, without the first slash, by where they
@@ -107,7 +110,7 @@ func launch(tb testing.TB, cfg Config) *Machine {
 		tb.Fatal(err)
 	}
 	socket := filepath.Join(testkit.SocketDir(tb), "control")
-	m.process = testkit.Command(tb, remedy, "qemu-system-x86_64", arguments(cfg, s.vmlinux, initramfs, clock, socket)...)
+	m.process = testkit.Command(tb, remedy, cmp.Or(cfg.QEMU, "qemu-system-x86_64"), arguments(cfg, s.vmlinux, initramfs, clock, socket)...)
 	m.dial(socket)
 	return m
 }
