@@ -9,9 +9,11 @@ const DiscoveryNQN = "nqn.2014-08.org.nvmexpress.discovery"
 
 // NvmfCreateTransport are parameters of nvmf_create_transport.
 type NvmfCreateTransport struct {
-	Trtype            string `json:"trtype"`
-	InCapsuleDataSize uint32 `json:"in_capsule_data_size,omitempty"` // bytes
-	MaxQueueDepth     uint16 `json:"max_queue_depth,omitempty"`
+	Trtype              string `json:"trtype"`
+	InCapsuleDataSize   uint32 `json:"in_capsule_data_size,omitempty"` // bytes
+	MaxQueueDepth       uint16 `json:"max_queue_depth,omitempty"`
+	IobufSmallCacheSize uint32 `json:"iobuf_small_cache_size,omitempty"` // buffers a core; ignored by versions that lack it
+	IobufLargeCacheSize uint32 `json:"iobuf_large_cache_size,omitempty"` // likewise
 }
 
 // Do makes the call. There is no way to take a transport away.

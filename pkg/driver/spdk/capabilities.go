@@ -3,6 +3,7 @@
 package spdk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -101,7 +102,13 @@ func (d *Driver) transportCapabilities(ctx context.Context, sess session) ([]dri
 		case t.transport == driver.TransportTCP:
 			one.Listen = driver.ReadinessReady // every SPDK has it
 		}
-		if t.transport == driver.TransportTCP && attach != driver.ReadinessMissing {
+		pathLack, tried := sess.transports.attach(t.transport)
+		switch {
+		case attach == driver.ReadinessMissing:
+		case pathLack != "":
+			one.Attach = driver.ReadinessMissing
+			one.Reason = cmp.Or(one.Reason, pathLack)
+		case tried || t.transport == driver.TransportTCP:
 			one.Attach = driver.ReadinessReady
 		}
 		all = append(all, one)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -60,6 +61,18 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("after it was tried: %+v", got)
 		}
 	}
+	path := &driver.Path{
+		Controller: "c", Address: rdma.Address, SubsystemNQN: someNQN, Multipath: driver.MultipathMultipath,
+	}
+	if got := transport(driver.TransportRDMA); got.Attach != driver.ReadinessUntried {
+		t.Errorf("before a path was tried: %+v", got)
+	}
+	if err := do(t, d, driver.Create, path); errdefs.ClassOf(err) != errdefs.FailedPrecondition {
+		t.Errorf("a path over RDMA: %v", err)
+	}
+	if got := transport(driver.TransportRDMA); got.Attach != driver.ReadinessMissing || got.Reason == "" {
+		t.Errorf("after a path was tried: %+v", got)
+	}
 	without := connected(t, p)
 	if c, err := without.Capabilities(t.Context()); err != nil || c.TLS || c.TLSReason == "" || c.Transports[2].Listen != driver.ReadinessMissing {
 		t.Errorf("without directories: %+v, %v", c, err)
@@ -83,5 +96,23 @@ func TestPCIeWithoutDirectory(t *testing.T) {
 	}
 	if err := do(t, d, driver.Delete, l); err != nil {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNoKeysOverRDMA: SPDK would take the key and go on in the clear.
+func TestNoKeysOverRDMA(t *testing.T) {
+	t.Parallel()
+	p := between(t)
+	d := connected(t, p)
+	address := tcp
+	address.Transport = driver.TransportRDMA
+	for _, o := range []driver.Object{
+		&driver.Listener{Subsystem: someNQN, Address: address, Secure: true},
+		&driver.Path{Controller: "c", Address: address, SubsystemNQN: someNQN, Multipath: driver.MultipathMultipath, TLSKey: "key0"},
+	} {
+		err := do(t, d, driver.Create, o)
+		if errdefs.ClassOf(err) != errdefs.FailedPrecondition || !strings.Contains(err.Error(), "RDMA cannot encrypt") {
+			t.Errorf("%s: %v", o.Key(), err)
+		}
 	}
 }

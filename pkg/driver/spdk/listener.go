@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -39,6 +40,11 @@ func family(a driver.Address) driver.Family {
 func (d *Driver) createListener(ctx context.Context, step *driver.Step, l *driver.Listener) error {
 	if l.Address.Transport == driver.TransportPCIe {
 		return d.createEndpoint(ctx, step, l)
+	}
+	if l.Secure && !encrypts(l.Address.Transport) {
+		return errdefs.New(errdefs.FailedPrecondition,
+			"listen on %s for subsystem %s: the subsystem has a pre-shared key, and %s cannot encrypt: listen on TCP, or use a subsystem without a key",
+			l.Address, l.Subsystem, l.Address.Transport)
 	}
 	if err := d.ensureTransport(ctx, l.Address.Transport); err != nil {
 		return err
@@ -90,8 +96,12 @@ func (d *Driver) listen(ctx context.Context, step *driver.Step, l *driver.Listen
 		return refuse(errdefs.InvalidArgument, addListener, err,
 			"listen on %s: the address must be a numeric one of family %s", l.Address, family(l.Address))
 	}
+	own := "one of the card's own"
+	if l.Address.Transport == driver.TransportRDMA {
+		own += " on a device that does RDMA"
+	}
 	return refuse(errdefs.FailedPrecondition, addListener, err,
-		"listen on %s for subsystem %s: the address must be one of the card's own, and the port free", l.Address, l.Subsystem)
+		"listen on %s for subsystem %s: the address must be %s, and the port free", l.Address, l.Subsystem, own)
 }
 
 // anyHost says whether a subsystem, given with all that is in it, lets every host in.
@@ -121,10 +131,33 @@ type transports struct {
 	turn  chan struct{} // cap 1: holds an element while somebody looks or creates
 	known map[driver.Transport]bool
 	lack  map[driver.Transport]string // why one could not be made
+
+	// mu guards paths.
+	mu sync.Mutex
+	// paths has the transports that a path has been tried over: "" when it was attached, or what lacks.
+	paths map[driver.Transport]string
 }
 
 func newTransports() *transports {
-	return &transports{turn: make(chan struct{}, 1), known: make(map[driver.Transport]bool), lack: make(map[driver.Transport]string)}
+	return &transports{
+		turn: make(chan struct{}, 1), known: make(map[driver.Transport]bool),
+		lack: make(map[driver.Transport]string), paths: make(map[driver.Transport]string),
+	}
+}
+
+// attached notes what came of an attach as far as it tells about the transport.
+func (t *transports) attached(transport driver.Transport, lack string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paths[transport] = lack
+}
+
+// attach returns what is known of paths over a transport.
+func (t *transports) attach(transport driver.Transport) (lack string, tried bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lack, tried = t.paths[transport]
+	return lack, tried
 }
 
 // ensureTransport makes the transport if it does not exist, once however many ask.

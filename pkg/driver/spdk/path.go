@@ -71,6 +71,10 @@ func (d *Driver) lockPath(ctx context.Context, p *driver.Path) (unlock func(), e
 func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) error {
 	const method = "bdev_nvme_attach_controller"
 	a := p.Address.Canonical()
+	if p.TLSKey != "" && !encrypts(a.Transport) {
+		return errdefs.New(errdefs.FailedPrecondition,
+			"attach %s: the controller has a pre-shared key, and %s cannot encrypt: use TCP, or a controller without a key", name(p), a.Transport)
+	}
 	params := spdkrpc.NvmeAttach{
 		Name: p.Controller, Trtype: string(a.Transport), Traddr: a.Traddr, Adrfam: string(family(a)), Trsvcid: a.Trsvcid,
 		Subnqn: p.SubsystemNQN, Hostnqn: p.HostNQN, Hostaddr: p.SourceTraddr, Hostsvcid: p.SourceTrsvcid,
@@ -85,6 +89,7 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 	bdevs, err := params.Do(ctx, d.client)
 	if err == nil {
 		sess.brought.note(p.Controller, bdevs, false)
+		sess.transports.attached(a.Transport, "")
 		return nil
 	}
 	if settled(err) {
@@ -116,6 +121,9 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 		if p.TLSKey != "" {
 			return refuse(errdefs.FailedPrecondition, method, err,
 				"attach %s: TLS key %s is not one that the data plane can use: it must be in the interchange format, and its file readable", name(p), p.TLSKey)
+		}
+		if a.Transport == driver.TransportRDMA {
+			sess.transports.attached(a.Transport, transportLack(a.Transport))
 		}
 		return refuse(errdefs.FailedPrecondition, method, err, "attach %s: the data plane has no device for %s", name(p), a.Transport)
 	}

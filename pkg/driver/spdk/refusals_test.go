@@ -31,6 +31,8 @@ func TestRefusals(t *testing.T) {
 	secure.TLSKey = "key0"
 	rdma := &driver.Listener{Subsystem: someNQN, Address: tcp}
 	rdma.Address.Transport = driver.TransportRDMA
+	overRDMA := *path
+	overRDMA.Address.Transport = driver.TransportRDMA
 	pcie := &driver.Listener{Subsystem: someNQN, Address: driver.Address{Transport: driver.TransportPCIe, Traddr: "0.1.0"}}
 	for _, c := range []struct {
 		method, message string
@@ -52,6 +54,7 @@ func TestRefusals(t *testing.T) {
 		{"bdev_nvme_detach_controller", "Connection timed out", -110, driver.Delete, path, errdefs.Unavailable, "c"},
 		{"bdev_nvme_detach_controller", "No such device or address", -6, driver.Delete, path, "", ""},
 		{"nvmf_create_transport", "Failed to create transport.", -32603, driver.Create, rdma, errdefs.FailedPrecondition, "no RDMA device"},
+		{"bdev_nvme_attach_controller", "No such device", -19, driver.Create, &overRDMA, errdefs.FailedPrecondition, "no device for RDMA"},
 		{"bdev_nvme_attach_controller", "no TLS here", -95, driver.Create, &secure, errdefs.Unimplemented, "no TLS with pre-shared keys"},
 		{"bdev_nvme_attach_controller", "Required key not available", -126, driver.Create, &secure, errdefs.FailedPrecondition, "key0"},
 		{"bdev_nvme_attach_controller", "No such device", -19, driver.Create, &secure, errdefs.FailedPrecondition, "interchange format"},
