@@ -14,6 +14,8 @@
 //	                                                   written_by       version of the build that wrote the format
 //	                                                   revision         highest revision given out
 //	                                                   round            of the commits that are carried out; in Redis only
+//	                                                   server           run id of the server since whose start the log is whole;
+//	                                                                    in Redis only
 //	opi-bridge:{<instance>}:documents   documents      <document name>  {"revision":7,"body":<the document's JSON>}
 //	opi-bridge:{<instance>}:sealed      sealed         <document name>  sealed secrets; no entry when there are none
 //	opi-bridge:{<instance>}:lease       lease          holder           who holds it; empty when released

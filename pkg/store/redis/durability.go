@@ -112,6 +112,9 @@ func (s *Store) ask(ctx context.Context) (*terms, error) {
 	if err == nil {
 		t.settings, err = ask(ctx, t.client, s.cluster() != nil)
 	}
+	if err == nil {
+		err = s.makeWhole(ctx, t)
+	}
 	if err != nil {
 		s.failed(ctx, t, err)
 		return nil, beforeError{err}

@@ -72,6 +72,8 @@ type Store struct {
 	// dials counts the connections that were made.
 	dials atomic.Uint64
 	terms atomic.Pointer[terms]
+	// whole is the run id of the server whose log is known to be whole.
+	whole atomic.Pointer[string]
 
 	// askMu guards asking.
 	askMu sync.Mutex

@@ -31,16 +31,19 @@ var (
 	restoreLua string
 	//go:embed round.lua
 	roundLua string
+	//go:embed whole.lua
+	wholeLua string
 )
 
 // scripts are the scripts with their digests.
-type scripts struct{ barrier, commit, format, lease, load, restore, round *goredis.Script }
+type scripts struct{ barrier, commit, format, lease, load, restore, round, whole *goredis.Script }
 
 func newScripts() scripts {
 	return scripts{
 		barrier: goredis.NewScript(barrierLua), commit: goredis.NewScript(commitLua), format: goredis.NewScript(formatLua),
 		lease: goredis.NewScript(leaseLua), load: goredis.NewScript(loadLua),
 		restore: goredis.NewScript(restoreLua), round: goredis.NewScript(roundLua),
+		whole: goredis.NewScript(wholeLua),
 	}
 }
 

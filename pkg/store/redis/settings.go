@@ -23,6 +23,9 @@ type settings struct {
 	// replicas counts those that are connected and up to date; expected those that may take this one's
 	// place, by what the servers or sentinels know of each other.
 	replicas, expected int
+	// run is the server's run id, another one after each start; torn says why its log could not be made
+	// whole since.
+	run, torn string
 	// waitAOF: the server knows WAITAOF.
 	waitAOF bool
 }
@@ -48,7 +51,8 @@ func ask(ctx context.Context, c goredis.Cmdable, cluster bool) (settings, error)
 		}
 		return nil
 	})
-	if err != nil && !isAnswer(err) {
+	// The driver does not note on each command that there was no connection, for want of the right password, say.
+	if err != nil && (!isAnswer(err) || known.Err() == nil && known.Val() == nil) {
 		return out, err
 	}
 	info := make(map[string]string)
@@ -65,7 +69,7 @@ func ask(ctx context.Context, c goredis.Cmdable, cluster bool) (settings, error)
 			}
 		}
 	}
-	out.version = info["redis_version"]
+	out.version, out.run = info["redis_version"], info["run_id"]
 	out.appendOnly = map[string]string{"0": "no", "1": "yes"}[info["aof_enabled"]]
 	for parameter, into := range map[string]*string{"appendfsync": &out.appendFsync, "maxmemory-policy": &out.eviction} {
 		values, err := config[parameter].Result()
@@ -160,6 +164,9 @@ func (s settings) judge(w waits) store.Durability {
 		d = worse(d, explained(store.LevelSeconds, "no replica is up, so a failover to one that is away loses what that has not seen: bring one up"))
 	case s.failover:
 		d = worse(d, explained(store.LevelSeconds, "commits do not wait for a replica, so a failover loses the last ones: use --store-durability auto"))
+	}
+	if s.torn != "" {
+		d.Explanation += "; the log was not made whole after the server's start, so commits that were cut off by a crash may come back at its next one: allow DUMP and RESTORE (" + s.torn + ")"
 	}
 	if s.evicts() {
 		d = explained(store.LevelNone, fmt.Sprintf("maxmemory-policy is %s, so the server may throw the store away when memory is short: set noeviction", s.eviction))
