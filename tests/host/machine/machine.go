@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +25,10 @@ const (
 	// defaultMemoryMiB is plenty for kernel, init program and small disks in memory.
 	defaultMemoryMiB = 512
 )
+
+// hugePages is the variable that, if set, has the memory of guests on huge pages of 2 MiB, as on a server
+// that is in earnest. The machine must have set them aside (/proc/sys/vm/nr_hugepages).
+const hugePages = "OPI_HUGE_PAGES"
 
 // HostAddress is where a guest reaches what listens on 127.0.0.1 of the machine that tests run on.
 const HostAddress = "10.0.2.2"
@@ -122,6 +127,10 @@ func arguments(cfg Config, vmlinux, initramfs, clock, socket string) []string {
 	}
 	size := strconv.Itoa(memory) + "M"
 	processors := strconv.Itoa(max(cfg.Processors, 1))
+	backend := "memory-backend-memfd,id=memory,share=on,size=" + size
+	if os.Getenv(hugePages) != "" {
+		backend += ",hugetlb=on,hugetlbsize=2M"
+	}
 	var forwards strings.Builder
 	for _, f := range cfg.Forwards {
 		fmt.Fprintf(&forwards, ",hostfwd=tcp:127.0.0.1:%d-:%d", f.Here, f.Guest)
@@ -129,7 +138,7 @@ func arguments(cfg Config, vmlinux, initramfs, clock, socket string) []string {
 	return append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "pc,accel=tcg,memory-backend=memory", "-cpu", "max", "-smp", processors, "-bios", "qboot.rom",
-		"-m", size, "-object", "memory-backend-memfd,id=memory,share=on,size=" + size,
+		"-m", size, "-object", backend,
 		"-kernel", vmlinux, "-initrd", initramfs, "-append", "console=ttyS0 panic=-1 " + clock,
 		"-chardev", "stdio,id=console,signal=off", "-device", "isa-serial,chardev=console",
 		"-chardev", "socket,id=control,server=on,wait=on,path=" + socket, "-device", "isa-serial,chardev=control",
