@@ -13,10 +13,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Two minutes on a slow machine, building and checking included; `make soak` is the long variant.
+// `make soak` is the long variant.
 var (
-	disks = flag.Int("soak.disks", 400, "how many disks there are besides those that come and go")
-	load  = flag.Duration("soak.load", 40*time.Second, "how long the load lasts, all rounds together")
+	disks = flag.Int("soak.disks", 1000, "how many disks there are besides those that come and go")
+	load  = flag.Duration("soak.load", 2*time.Minute, "how long the load lasts, all rounds together")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

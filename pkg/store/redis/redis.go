@@ -28,8 +28,9 @@ import (
 // Bounds and defaults of the connections.
 const (
 	defaultTimeout = 5 * time.Second
-	// poolSize bounds the connections, and so the commits that wait for one sync of the server.
-	poolSize = 64
+	// poolSize bounds the connections: commits take maxSenders at most, and lease, loads and questions
+	// come besides. As many as there are senders are kept open; what a stall has opened goes again.
+	poolSize = 16
 )
 
 // Config says which Redis and which part of it to use.
@@ -127,7 +128,7 @@ func (s *Store) connect(target *Target, dial func(ctx context.Context, network, 
 		Protocol:                   2, ClientName: "opi-bridge", DisableIdentity: true,
 		MaxRetries: -1, MaxRedirects: -1, DialerRetries: 1,
 		DialTimeout: s.limit, ReadTimeout: s.limit, WriteTimeout: s.limit, PoolTimeout: s.limit,
-		ContextTimeoutEnabled: true, PoolSize: poolSize, PipelinePoolSize: -1,
+		ContextTimeoutEnabled: true, PoolSize: poolSize, MaxIdleConns: maxSenders, PipelinePoolSize: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if target.master == "" {
