@@ -97,3 +97,13 @@ func TestDifferences(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsServed: a host whose endpoint has gone is let in as if it had never been.
+func TestWhoIsServed(t *testing.T) {
+	t.Parallel()
+	for lack, open := range map[driver.Lack]bool{driver.LacksNothing: true, driver.LacksHostDevice: true, driver.LacksBackEnd: false} {
+		if l := (&driver.Listener{Lacks: lack}); l.Open() != open {
+			t.Errorf("a listener that lacks %q: open is %t", lack, !open)
+		}
+	}
+}

@@ -72,6 +72,8 @@ type Entrance interface {
 	Object
 	// LeadsTo returns the key of the object that hosts reach.
 	LeadsTo() Key
+	// Open says of an observed one whether hosts are served there.
+	Open() bool
 }
 
 // Remedy is a way to make an observed object what is wanted.
@@ -368,6 +370,9 @@ func (l *Listener) Needs() []Key { return []Key{SubsystemKey(l.Subsystem)} }
 
 // LeadsTo implements [Entrance].
 func (l *Listener) LeadsTo() Key { return SubsystemKey(l.Subsystem) }
+
+// Open implements [Entrance].
+func (l *Listener) Open() bool { return l.Lacks != LacksBackEnd }
 
 // Differences implements [Object].
 func (l *Listener) Differences(observed Object) []string {

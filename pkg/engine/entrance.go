@@ -24,7 +24,7 @@ const entranceWait = 20 * time.Second
 func (e *Engine) barred(changes []change, coming coming, now time.Time) error {
 	for _, c := range changes {
 		entrance, ok := c.want.(driver.Entrance)
-		if !ok || c.have != nil {
+		if !ok || isOpen(c.have) {
 			continue
 		}
 		lacking, disks := e.behind(entrance.LeadsTo(), coming)
@@ -61,6 +61,11 @@ func (e *Engine) behind(key driver.Key, coming coming) (lacking resource.Name, d
 		}
 	}
 	return lacking, disks
+}
+
+func isOpen(have driver.Object) bool {
+	entrance, ok := have.(driver.Entrance)
+	return ok && entrance.Open()
 }
 
 func needs(o driver.Object, key driver.Key) bool { return slices.Contains(o.Needs(), key) }

@@ -61,9 +61,8 @@ func nvmeController() resource.Declaration[*pb.NvmeController] {
 		},
 		Live: func(r *resource.Record, m *pb.NvmeController, v resource.View) {
 			nqn, err := subsystemNQN(r.Name, v)
-			m.Status = &pb.NvmeControllerStatus{
-				Active: err == nil && v.Observed(driver.ListenerKey(nqn, endpoint(m))) != nil,
-			}
+			l, ok := v.Observed(driver.ListenerKey(nqn, endpoint(m))).(*driver.Listener)
+			m.Status = &pb.NvmeControllerStatus{Active: err == nil && ok && l.Lacks == driver.LacksNothing}
 		},
 	}
 }

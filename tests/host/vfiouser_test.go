@@ -116,6 +116,17 @@ func (f *functions) unready(resource string, words ...string) {
 	})
 }
 
+// active wants the controller of a subsystem to be shown as one that hosts can use, or not.
+func (f *functions) active(subsystem string, want bool) {
+	f.t.Helper()
+	name := "nvmeSubsystems/" + subsystem + "/nvmeControllers/pcie"
+	c, err := f.front.GetNvmeController(f.t.Context(), &pb.GetNvmeControllerRequest{Name: name})
+	f.must(err)
+	if c.GetStatus().GetActive() != want {
+		f.t.Errorf("%s: active is %t", name, !want)
+	}
+}
+
 // empty wants no endpoint to be left.
 func (f *functions) empty() {
 	f.t.Helper()
@@ -224,14 +235,18 @@ func TestVfioUser(t *testing.T) {
 	})
 	t.Run("restart of SPDK", func(t *testing.T) {
 		want := f.sum(device)
-		f.dataPlane.Restart()
+		f.active("disks", true)
+		f.dataPlane.Kill()
+		f.dataPlane.Start()
 		if !*vfioUnplug {
 			f.unready(pcieOne, "lost its data plane", "--unplug-nvme")
+			f.active("disks", false)
 			f.guest.Shell("true") // the guest lives
 			f.guest.Kill()
 			f.start()
 		}
 		f.whole()
+		f.active("disks", true)
 		testkit.Eventually(t, "the disk can be read", func() error {
 			for _, d := range f.guest.Disks() {
 				if isFirst(d) && d.SizeBytes > 0 {
@@ -245,12 +260,67 @@ func TestVfioUser(t *testing.T) {
 			t.Errorf("it holds %s, held %s", got, want)
 		}
 	})
-	if *vfioUnplug {
-		f.insist(func() error { return f.hide("disks", "pcie") })
-		gone(t, f.guest, "the first disk", isFirst)
-	} else {
+	if !*vfioUnplug {
 		f.guest.Kill()
 		testkit.Eventually(t, "it is deleted", func() error { return f.hide("disks", "pcie") })
+		f.empty()
+		return
 	}
+	t.Run("restart of SPDK under load", func(t *testing.T) {
+		f.guest.StartLoad(guest.Load{Device: device, Bytes: 8 * mib, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 7})
+		moves(t, f.guest, device, "before")
+		f.dataPlane.Restart()
+		f.whole()
+		r := f.guest.StopLoad(device)
+		if r.Errors == 0 || r.Mismatched > 0 {
+			t.Errorf("%d requests failed, and of those that did not %q are wrong", r.Errors, r.Mismatches)
+		}
+		device = "/dev/" + find(t, f.guest, "the first disk again", isFirst).Name
+		f.guest.StartLoad(guest.Load{Device: device, Bytes: 8 * mib, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 8})
+		lastLook(t, f.guest, device)
+	})
+	t.Run("deleted while SPDK is away", func(t *testing.T) {
+		f.dataPlane.Kill()
+		testkit.Eventually(t, "the bridge has noticed", func() error {
+			if err := f.ready(t.Context()); err == nil {
+				return errors.New("it is ready")
+			}
+			return nil
+		})
+		refused(t, f.hide("disks", "pcie"), codes.Unavailable)
+		f.dataPlane.Start()
+		f.insist(func() error { return f.hide("disks", "pcie") })
+		gone(t, f.guest, "the first disk", isFirst)
+	})
+	f.insist(func() error { return f.show("disks", "pcie", 0, 0, 3) }) // the place is free
+	find(t, f.guest, "the first disk again", isFirst)
+	f.insist(func() error { return f.hide("disks", "pcie") })
+	gone(t, f.guest, "the first disk", isFirst)
 	f.empty()
+}
+
+// TestVfioUserOnPCIExpress has controllers on root ports, which have one slot each.
+func TestVfioUserOnPCIExpress(t *testing.T) {
+	f := newFunctions(t, "port.0,port.1", "-machine", "q35",
+		"-device", "pcie-root-port,id=port.0,chassis=1,slot=1", "-device", "pcie-root-port,id=port.1,chassis=2,slot=2")
+	f.start()
+	for port := range int32(2) {
+		id := fmt.Sprintf("disk-%d", port)
+		f.subsystem(id, &pb.NvmeSubsystemSpec{Nqn: pcieNQN + id})
+		ns := f.namespace(id, id, &pb.NvmeNamespaceSpec{VolumeNameRef: f.file(id, 4*mib)})
+		began := time.Now()
+		f.insist(func() error { return f.show(id, "pcie", port, 0, 0) })
+		d := find(t, f.guest, "the disk", byUUID(ns.GetSpec().GetUuid()))
+		t.Logf("port %d: seen after %s", port, milliseconds(time.Since(began)))
+		f.guest.StartLoad(guest.Load{Device: "/dev/" + d.Name, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 9})
+		lastLook(t, f.guest, "/dev/"+d.Name)
+		if !*vfioUnplug {
+			continue
+		}
+		began = time.Now()
+		f.insist(func() error { return f.hide(id, "pcie") })
+		t.Logf("port %d: deleted in %s", port, milliseconds(time.Since(began)))
+		gone(t, f.guest, "the disk", byUUID(ns.GetSpec().GetUuid()))
+	}
+	refused(t, f.show("disk-0", "nowhere", 0, 0, 1), codes.FailedPrecondition, "bus port.0, slot 1")
 }

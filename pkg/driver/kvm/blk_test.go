@@ -249,9 +249,7 @@ func TestQEMUStandsStill(t *testing.T) {
 	r.create(v, blk)
 	r.blk("blk")
 	waits := filepath.Join(t.TempDir(), "nobody")
-	r.vm.do("chardev-add", map[string]any{"id": "waits", "backend": map[string]any{"type": "socket", "data": map[string]any{
-		"addr": map[string]any{"type": "unix", "data": map[string]any{"path": waits}}, "server": false, "reconnect": 1,
-	}}}, nil)
+	r.vm.connects("waits", waits)
 	if err := r.vm.try("device_add", map[string]any{"driver": "vhost-user-blk-pci", "id": "waits", "chardev": "waits", "bus": "pci.opi.1", "addr": "0x1"}, nil); !errors.Is(err, errdefs.OutcomeUnknown) {
 		t.Fatalf("QEMU does not stand still: %v", err)
 	}
@@ -318,9 +316,7 @@ func TestAConnectionThatIsLeftOver(t *testing.T) {
 	r := newRig(t, nil)
 	v := volume("aa")
 	r.create(v)
-	r.vm.do("chardev-add", map[string]any{"id": "opi-blk", "backend": map[string]any{"type": "socket", "data": map[string]any{
-		"addr": map[string]any{"type": "unix", "data": map[string]any{"path": "/nowhere"}}, "server": false, "reconnect": 1,
-	}}}, nil)
+	r.vm.connects("opi-blk", "/nowhere")
 	blk := &driver.VirtioBlk{Name: "blk", Bdev: v.Name}
 	r.create(blk)
 	if c := r.vm.chardevs(); c != "opi-blk unix" {

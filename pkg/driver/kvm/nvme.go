@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
@@ -15,12 +18,53 @@ import (
 // vfioUserSocket is the name of the socket that SPDK makes in an endpoint's directory.
 const vfioUserSocket = "cntrl"
 
+// nvmeID returns the id of a PCIe endpoint's device: the function, and the subsystem in the letters that
+// QEMU has for ids. It tells which endpoint a device has lost.
+func nvmeID(l *driver.Listener) string {
+	var id strings.Builder
+	id.WriteString(prefixNvme + l.Address.Traddr + ".")
+	for _, c := range []byte(l.Subsystem) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.':
+			id.WriteByte(c)
+		default:
+			fmt.Fprintf(&id, "_%02x", c)
+		}
+	}
+	return id.String()
+}
+
+// stranded returns what a device was made for, without its back end, or nil if the id is none of nvmeID's.
+func stranded(id string) *driver.Listener {
+	name, ok := strings.CutPrefix(id, prefixNvme)
+	parts := strings.SplitN(name, ".", 4)
+	if !ok || len(parts) < 4 {
+		return nil
+	}
+	l := &driver.Listener{PCI: &driver.PCIAddress{}, Lacks: driver.LacksBackEnd}
+	for i, number := range []*int32{&l.PCI.Port, &l.PCI.Physical, &l.PCI.Virtual} {
+		n, err := strconv.ParseUint(parts[i], 10, 31)
+		if err != nil {
+			return nil
+		}
+		*number = int32(n)
+	}
+	l.Address = driver.Address{
+		Transport: driver.TransportPCIe, Traddr: fmt.Sprintf("%d.%d.%d", l.PCI.Port, l.PCI.Physical, l.PCI.Virtual),
+	}
+	subsystem, err := url.PathUnescape(strings.ReplaceAll(parts[3], "_", "%"))
+	if l.Subsystem = subsystem; err != nil || nvmeID(l) != id {
+		return nil
+	}
+	return l
+}
+
 // nvmePart returns a PCIe endpoint's half in QEMU. The data plane has made the socket in a directory
 // named after the function.
 func (d *Driver) nvmePart(l *driver.Listener) (part, error) {
 	s, err := d.seat("spec.pcie_id", *l.PCI)
 	return part{
-		id: prefixNvme + l.Address.Traddr, model: modelNvme,
+		id: nvmeID(l), model: modelNvme,
 		what:   "NVMe controller at PCIe function " + l.Address.Traddr + " of subsystem " + l.Subsystem,
 		socket: filepath.Join(d.cfg.VfioUserDir, l.Address.Traddr, vfioUserSocket), seat: s,
 	}, err
@@ -92,7 +136,7 @@ func (d *Driver) updateNvme(ctx context.Context, l *driver.Listener) error {
 
 // deleteNvme unplugs the device, then deletes the endpoint.
 func (d *Driver) deleteNvme(ctx context.Context, l *driver.Listener) error {
-	id := prefixNvme + l.Address.Traddr
+	id := nvmeID(l)
 	unlock, err := d.locks.lock(ctx, id)
 	if err != nil {
 		return err

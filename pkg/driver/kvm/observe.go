@@ -33,7 +33,7 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 		case *driver.VirtioBlk:
 			objects[key] = d.observedBlk(half, devices)
 		case *driver.Listener:
-			if _, there := devices[prefixNvme+half.Address.Traddr]; half.PCI != nil && !there {
+			if _, there := devices[nvmeID(half)]; half.PCI != nil && !there {
 				whole := *half
 				whole.Lacks = driver.LacksHostDevice
 				objects[key] = &whole
@@ -44,6 +44,9 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 		name, isBlk := strings.CutPrefix(id, prefixBlk)
 		if key := driver.VirtioBlkKey(name); isBlk && objects[key] == nil {
 			objects[key] = &driver.VirtioBlk{Name: name, Lacks: driver.LacksBackEnd, PCI: d.address(v), Placed: true}
+		}
+		if l := stranded(id); l != nil && objects[l.Key()] == nil {
+			objects[l.Key()] = l
 		}
 	}
 	return &driver.Observation{Epoch: o.Epoch + connections, Objects: objects}, nil

@@ -95,15 +95,32 @@ func (v *vm) where(id string) string {
 	get := func(property string, value any) error {
 		return v.try("qom-get", map[string]any{"path": "/machine/peripheral/" + id, "property": property}, value)
 	}
-	var bus, slot string
+	var (
+		bus string
+		at  int64
+	)
 	if err := get("parent_bus", &bus); err != nil {
 		if r := qmp.Refusal(err); r == nil || r.Class != qmp.ClassDeviceNotFound {
 			v.t.Fatal(err)
 		}
 		return ""
 	}
-	must(v.t, get("legacy-addr", &slot))
-	return filepath.Base(bus) + " " + slot
+	must(v.t, get("addr", &at))
+	return fmt.Sprintf("%s %02x.%x", filepath.Base(bus), at>>3, at&7)
+}
+
+// connects has QEMU connect to a socket every second until somebody is there.
+func (v *vm) connects(id, path string) {
+	v.t.Helper()
+	data := map[string]any{"addr": map[string]any{"type": "unix", "data": map[string]any{"path": path}}, "server": false}
+	var is struct{ QEMU qmp.Version }
+	v.do("query-version", nil, &is)
+	if is.QEMU.AtLeast(9, 2) {
+		data["reconnect-ms"] = 1000
+	} else {
+		data["reconnect"] = 1
+	}
+	v.do("chardev-add", map[string]any{"id": id, "backend": map[string]any{"type": "socket", "data": data}}, nil)
 }
 
 // chardevs lists the connections that are ours, with how they are.
