@@ -46,6 +46,9 @@ type Observation struct {
 	Epoch uint64
 	// Objects holds everything of the types of this package, foreign objects too.
 	Objects map[Key]Object
+	// Firmware is the firmware revision that hosts see of NVMe subsystems, "" where that is not known.
+	// The answer to a look may leave it out.
+	Firmware string
 }
 
 // Op is what a step does.

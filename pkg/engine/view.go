@@ -73,5 +73,8 @@ func (v view) volumePatterns() string {
 // Observed implements [resource.View].
 func (v view) Observed(key driver.Key) driver.Object { return v.world.objects[key] }
 
+// Firmware implements [resource.View].
+func (v view) Firmware() string { return v.world.firmware }
+
 // Brought implements [resource.View].
 func (v view) Brought(controller string) []*driver.Bdev { return v.world.brought[controller] }

@@ -28,6 +28,8 @@ type world struct {
 	// known says whether there has been an observation in this epoch of the data plane.
 	known bool
 	epoch uint64
+	// firmware is the revision that hosts see of NVMe subsystems, as the last observation tells.
+	firmware string
 }
 
 func newWorld() *world {
@@ -160,7 +162,7 @@ func (w *world) merge(o *driver.Observation, since uint64) {
 	}
 	w.objects = objects
 	w.merged = since
-	w.known, w.epoch = true, o.Epoch
+	w.known, w.epoch, w.firmware = true, o.Epoch, o.Firmware
 	w.brought = map[string][]*driver.Bdev{}
 	for _, object := range objects {
 		if b, ok := object.(*driver.Bdev); ok && b.Nvme != nil {

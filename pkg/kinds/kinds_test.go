@@ -45,6 +45,7 @@ func (s shelf) Records(collection string) []*resource.Record {
 func (s shelf) Bdev(ref string) (string, error)       { return ref[strings.LastIndexByte(ref, '/')+1:], nil }
 func (s shelf) Observed(key driver.Key) driver.Object { return s.observed[key] }
 func (s shelf) Brought(string) []*driver.Bdev         { return nil }
+func (s shelf) Firmware() string                      { return "26.09" }
 func (s shelf) put(name resource.Name, m proto.Message) {
 	s.records[name] = &resource.Record{Name: name, Message: m}
 }

@@ -52,6 +52,12 @@ func nvmeSubsystem() resource.Declaration[*pb.NvmeSubsystem] {
 			}
 			return objects, nil
 		},
+		Live: func(_ *resource.Record, m *pb.NvmeSubsystem, v resource.View) {
+			m.Status = &pb.NvmeSubsystemStatus{}
+			if v.Observed(driver.SubsystemKey(m.GetSpec().GetNqn())) != nil {
+				m.Status.FirmwareRevision = v.Firmware()
+			}
+		},
 		Stats: func(name resource.Name, _ *pb.NvmeSubsystem, v resource.View) []driver.Key {
 			return namespaceBdevs(name, v)
 		},

@@ -72,6 +72,8 @@ type View interface {
 	Observed(key driver.Key) driver.Object
 	// Brought returns the bdevs of the remote controller attached under that name, by nsid.
 	Brought(controller string) []*driver.Bdev
+	// Firmware returns the firmware revision that hosts see of NVMe subsystems, "" while it is not known.
+	Firmware() string
 }
 
 // Violations collects what is wrong with a message.

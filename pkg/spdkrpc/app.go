@@ -2,7 +2,10 @@
 
 package spdkrpc
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Version is what SPDK says it is.
 type Version struct {
@@ -15,6 +18,18 @@ type Version struct {
 		Patch  int    `json:"patch"`
 		Suffix string `json:"suffix"`
 	} `json:"fields"`
+}
+
+// Firmware is the firmware revision that the controllers of that SPDK show to hosts: "26.09", or "24.01.1".
+func (v Version) Firmware() string {
+	if v.Fields.Major == 0 {
+		return ""
+	}
+	firmware := fmt.Sprintf("%d.%02d", v.Fields.Major, v.Fields.Minor)
+	if v.Fields.Patch > 0 {
+		firmware += fmt.Sprintf(".%d", v.Fields.Patch)
+	}
+	return firmware
 }
 
 // GetVersion asks for the version (spdk_get_version).

@@ -142,6 +142,7 @@ func (s *suite) life() {
 	if err != nil || !proto.Equal(got, created) {
 		s.t.Errorf("get: %v, %v; created %v", got, err, created)
 	}
+	s.outputs(created)
 	if resource.NameOf(created) != s.c.name {
 		s.t.Errorf("the name is %s", resource.NameOf(created))
 	}

@@ -65,6 +65,9 @@ func (p *picture) Bdev(ref string) (string, error) {
 	return p.Bdev(k.Bdev(name, p.records[name].Message))
 }
 
+// Firmware implements [resource.View]; no resource is made of it.
+func (*picture) Firmware() string { return "" }
+
 // Observed implements [resource.View].
 func (p *picture) Observed(key driver.Key) driver.Object { return p.have[key] }
 

@@ -49,7 +49,7 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 			objects[l.Key()] = l
 		}
 	}
-	return &driver.Observation{Epoch: o.Epoch + connections, Objects: objects}, nil
+	return &driver.Observation{Epoch: o.Epoch + connections, Objects: objects, Firmware: o.Firmware}, nil
 }
 
 // observedBlk puts the halves of a virtio-blk device together.

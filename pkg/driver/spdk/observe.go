@@ -32,7 +32,9 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	if _, after := d.now(); after != epoch {
 		return nil, errdefs.New(errdefs.Unavailable, "the data plane was connected anew while it was observed: try again")
 	}
-	o := &driver.Observation{Epoch: epoch, Objects: make(map[driver.Key]driver.Object, len(h.bdevs)+3*len(h.subsystems))}
+	o := &driver.Observation{
+		Epoch: epoch, Objects: make(map[driver.Key]driver.Object, len(h.bdevs)+3*len(h.subsystems)), Firmware: sess.firmware,
+	}
 	add := func(objects ...driver.Object) {
 		for _, object := range objects {
 			o.Objects[object.Key()] = object

@@ -24,6 +24,8 @@ type session struct {
 	portals *portals
 	// brought holds the bdevs that came with its remote controllers.
 	brought *brought
+	// firmware is the revision that its subsystems show to hosts.
+	firmware string
 	// room is how many subsystems it can have.
 	room *room
 }
@@ -46,6 +48,7 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 	}
 	s := session{
 		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(), brought: newBrought(), room: &room{},
+		firmware: version.Firmware(),
 	}
 	for _, name := range names {
 		s.methods[name] = true
