@@ -104,7 +104,7 @@ func (t *tenure) renew(ctx context.Context, lease store.Lease) error {
 		t.until, t.contested = asked.Add(lease.TTL), contested
 		t.mu.Unlock()
 	case errors.Is(err, errdefs.FailedPrecondition):
-		t.set(nil, err)
+		t.set(nil, replaced(err))
 	default:
 		t.mu.Lock()
 		t.missed = time.Now()
@@ -282,13 +282,23 @@ func (t *tenure) Load(ctx context.Context) ([]store.Document, error) {
 	return s.Load(ctx)
 }
 
-// Commit implements store.Store.
+// Commit implements store.Store. That the lease is gone is Unavailable: whoever has it now can carry out
+// the request.
 func (t *tenure) Commit(ctx context.Context, writes []store.Write) ([]uint64, error) {
 	s, err := t.use(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.Commit(ctx, writes)
+	revisions, err := s.Commit(ctx, writes)
+	if reason, _ := errdefs.Info(err); reason == "LEASE_LOST" {
+		err = replaced(err)
+	}
+	return revisions, err
+}
+
+// replaced is what a request is told when the lease is gone.
+func replaced(err error) error {
+	return errdefs.Wrap(errdefs.Unavailable, err, "this bridge was replaced")
 }
 
 // Durability implements store.Store. It needs no lease, so it tells whether the store is there.

@@ -102,9 +102,16 @@ func TestReplacedBridgeEnds(t *testing.T) {
 		if !errors.Is(err, errdefs.FailedPrecondition) {
 			t.Errorf("the old bridge wrote: %v", err)
 		}
+		if class := errdefs.ClassOf(err); class != errdefs.Unavailable {
+			t.Errorf("the old bridge says that it is %q, which another bridge can carry out: %v", class, err)
+		}
 		time.Sleep(leaseTTL) //nolint:forbidigo // the bubble's clock
 		if err := endOld(); !errors.Is(err, errdefs.FailedPrecondition) || !strings.Contains(err.Error(), "another bridge") {
 			t.Errorf("the old bridge ended with %v", err)
+		}
+		_, err = old.Commit(t.Context(), nil)
+		if class := errdefs.ClassOf(err); class != errdefs.Unavailable {
+			t.Errorf("the old bridge, which knows by now: %q: %v", class, err)
 		}
 		if err := endReplacement(); err != nil {
 			t.Error(err)

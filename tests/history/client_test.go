@@ -4,6 +4,7 @@ package history_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,8 @@ func judge(err error) outcome {
 		return unknown
 	case code == codes.Unavailable, code == codes.Aborted:
 		return tryAgain
+	case code == codes.ResourceExhausted && strings.Contains(status.Convert(err).Message(), "the store did not confirm"):
+		return tryAgain // it is full
 	}
 	return refused
 }

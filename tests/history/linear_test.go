@@ -79,9 +79,10 @@ func (a *arena) round(n int) {
 	for id, c := range a.clients {
 		work.Go(func() { a.fight(id, c, all, stop) })
 	}
+	drawn := drawnFaults()
 	for range 1 + rand.IntN(3) {
 		a.rest(time.Duration(20+rand.IntN(300)) * time.Millisecond)
-		a.strike(fault(rand.IntN(int(faultCount))))
+		a.strike(drawn[rand.IntN(len(drawn))])
 	}
 	a.rest(200 * time.Millisecond)
 	close(stop)
@@ -130,12 +131,17 @@ func (a *arena) fight(id int, c client, all []register, stop <-chan struct{}) {
 			}
 			ask.value = reg.value(reg.with(n))
 		}
-		a.do(id, c, reg, ask, n)
+		if a.do(id, c, reg, ask, n) == tryAgain {
+			a.rest(pause)
+		}
 	}
 }
 
-// do sends a request and notes it with what came of it.
-func (a *arena) do(id int, c client, reg register, ask asked, n int) {
+// pause is how long a client rests that is told to try again.
+const pause = 10 * time.Millisecond
+
+// do sends a request and notes it with what came of it, which it returns.
+func (a *arena) do(id int, c client, reg register, ask asked, n int) outcome {
 	fields := map[string]any{"name": ask.register, "parent": reg.parent, "allow_missing": ask.missingOK}
 	if n > 0 {
 		m := reg.with(n)
@@ -154,6 +160,7 @@ func (a *arena) do(id int, c client, reg register, ask asked, n int) {
 	}
 	op.Output = answer
 	a.note(op, ask, answer, reg)
+	return answer.outcome
 }
 
 var verbOf = map[string]string{"create": "Create", "update": "Update", "delete": "Delete", "get": "Get"} //nolint:gochecknoglobals // a constant

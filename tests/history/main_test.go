@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ import (
 
 // runTime is for how long each test makes histories.
 var runTime = flag.Duration("history.time", 14*time.Second, "for how long each test makes new histories")
+
+// onlyFaults chooses among the faults.
+var onlyFaults = flag.String("history.faults", "", "only these faults go wrong in new histories, separated by commas: "+strings.Join(faultNames(), ", "))
 
 // enough histories for any time that is given.
 const enough = 200_000

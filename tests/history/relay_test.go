@@ -17,12 +17,11 @@ import (
 type relay struct {
 	listener net.Listener
 	network  string
-	target   string
 	work     sync.WaitGroup
 
-	// mu guards ends: both ends of all connections.
-	mu   sync.Mutex
-	ends map[net.Conn]struct{}
+	mu     sync.Mutex
+	target string                // where new connections go, guarded by mu
+	ends   map[net.Conn]struct{} // both ends of all connections, guarded by mu
 }
 
 // newRelay listens on a fresh address of the network ("tcp" or "unix") before target.
@@ -56,7 +55,10 @@ func (r *relay) accept(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		far, err := (&net.Dialer{}).DialContext(ctx, r.network, r.target)
+		r.mu.Lock()
+		target := r.target
+		r.mu.Unlock()
+		far, err := (&net.Dialer{}).DialContext(ctx, r.network, target)
 		if err != nil {
 			_ = near.Close() // as a server does that dies at once
 			continue
@@ -90,4 +92,11 @@ func (r *relay) cut() {
 		_ = c.Close()
 	}
 	clear(r.ends)
+}
+
+// aim leads new connections to another server.
+func (r *relay) aim(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
 }

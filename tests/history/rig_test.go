@@ -19,6 +19,9 @@ type rig struct {
 	dataPlane *testkit.DataPlaneProcess
 	redis     *testkit.RedisServer // nil when the store is a file
 	bridge    *testkit.BridgeProcess
+	config    testkit.BridgeConfig
+	// spare is a second bridge, which runs only to take over; nil before the first time.
+	spare *testkit.BridgeProcess
 	// The wires: to the data plane, to the store (nil when that is a file), and from the clients.
 	toDataPlane, toStore, toBridge *relay
 	clients                        []client
@@ -44,12 +47,13 @@ func newRig(t *testing.T, file bool, clients int) *rig {
 		r.toStore = newRelay(t, "tcp", r.redis.Addr())
 		url = "redis://" + r.toStore.addr() + "/0"
 	}
-	r.bridge = testkit.Bridge(t, testkit.BridgeConfig{
+	r.config = testkit.BridgeConfig{
 		SPDK: "unix://" + r.toDataPlane.addr(), Store: url, WaitFor: "/healthz",
 		Flags: []string{
 			"--secret-key-file", filepath.Join(r.dir, "seal.key"), "--key-dir", filepath.Join(r.dir, "keys"), "--audit-interval", "2s",
 		},
-	})
+	}
+	r.bridge = testkit.Bridge(t, r.config)
 	r.toBridge = newRelay(t, "tcp", r.bridge.GRPCAddr())
 	for range clients {
 		r.clients = append(r.clients, dial(t, r.toBridge.addr()))
@@ -80,69 +84,6 @@ func (r *rig) settle() {
 		r.epoch, r.awaited = s.GetDataPlane().GetEpoch(), 0
 		return nil
 	})
-}
-
-// fault is something that goes wrong while requests are under way.
-type fault int
-
-const (
-	none fault = iota
-	killBridge
-	restartDataPlane
-	restartStore
-	freezeStore
-	cutDataPlane
-	cutStore
-	cutClients
-	faultCount
-)
-
-func (f fault) String() string {
-	return [...]string{
-		none: "nothing", killBridge: "bridge killed", restartDataPlane: "data plane restarted", restartStore: "store restarted",
-		freezeStore: "store frozen", cutDataPlane: "data plane cut off", cutStore: "store cut off", cutClients: "clients cut off",
-	}[f]
-}
-
-// strike lets a fault happen, and ends it. A file as the store has no faults of its own here.
-func (r *rig) strike(f fault) {
-	r.t.Helper()
-	if f != none {
-		counted.add(func(c *tally) { c.faults++ })
-	}
-	switch f {
-	case none, faultCount:
-	case killBridge:
-		r.bridge.Kill()
-		r.bridge.Start()
-		r.epoch, r.awaited = 0, 0
-	case restartDataPlane:
-		r.dataPlane.Restart()
-		r.awaited = r.epoch + 1
-	case cutDataPlane:
-		r.toDataPlane.cut()
-		r.awaited = r.epoch + 1
-	case cutClients:
-		r.toBridge.cut()
-	case restartStore, freezeStore, cutStore:
-		r.strikeStore(f)
-	}
-}
-
-func (r *rig) strikeStore(f fault) {
-	r.t.Helper()
-	switch {
-	case r.redis == nil:
-	case f == restartStore:
-		r.redis.Kill()
-		r.redis.Start()
-	case f == freezeStore:
-		r.redis.Pause()
-		r.rest(300 * time.Millisecond)
-		r.redis.Resume()
-	default:
-		r.toStore.cut()
-	}
 }
 
 // rest lets requests go on for a while.

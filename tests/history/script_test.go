@@ -103,7 +103,7 @@ func drawScript(all []*shape) *rapid.Generator[script] {
 		return append(s, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) moment {
 			m := moment{calls: rapid.SliceOfN(one, 1, maxAtOnce).Draw(t, "calls")}
 			if rapid.IntRange(0, 9).Draw(t, "faulty") == 9 {
-				m.fault = rapid.SampledFrom([]fault{cutClients, cutDataPlane, cutStore, restartStore, freezeStore, restartDataPlane, killBridge}).Draw(t, "fault")
+				m.fault = rapid.SampledFrom(drawnFaults()).Draw(t, "fault")
 				m.settle = rapid.Bool().Draw(t, "settle")
 			}
 			return m
