@@ -44,6 +44,7 @@ func (e *Engine) pass(ctx context.Context) error {
 		e.poke() // what it brought may be what others wait for
 	}
 	for _, j := range slow {
+		e.underWay(j.en)
 		e.slow.Go(func() {
 			e.runBatch(ctx, []job{j})
 			e.poke() // the same
@@ -52,6 +53,19 @@ func (e *Engine) pass(ctx context.Context) error {
 	e.settle(epoch)
 	e.findForeign()
 	return nil
+}
+
+// underWay notes that a resource is not as wanted yet, for the pass goes on without it.
+func (e *Engine) underWay(en *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.dirty = true
+	if later := e.cfg.Now().Add(lastRetry); en.retryAt.Before(later) {
+		en.retryAt = later // whatever comes of it sets another time
+	}
+	if e.index.entries[en.rec.Name] == en {
+		e.index.mark(en)
+	}
 }
 
 // collect finds every resource for which something is to be done now. Those whose steps wait for a
