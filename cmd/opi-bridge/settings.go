@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/opi-bridge/opi-bridge/pkg/driver"
 	"github.com/opi-bridge/opi-bridge/pkg/kinds"
 	"github.com/opi-bridge/opi-bridge/pkg/server"
 	"github.com/opi-bridge/opi-bridge/pkg/store/redis"
@@ -30,6 +31,8 @@ type settings struct {
 	spdk, store, instance string
 	storeDurability       string
 	hostNQNGiven          string
+	controllerIDsGiven    string
+	controllerIDs         driver.ControllerIDs // what check has read of it
 	auditInterval         time.Duration
 	host                  driverSettings
 
@@ -63,6 +66,7 @@ func (s *settings) define(f *pflag.FlagSet) {
 	f.StringVar(&s.storeDurability, "store-durability", "auto", "what a change waits for in Redis before it is answered: auto, fsync, replicas=N, fsync,replicas=N or none")
 	f.StringVar(&s.instance, "instance", "default", "name of this bridge; bridges of different data planes that share a store need different ones")
 	f.StringVar(&s.hostNQNGiven, "host-nqn", "", "NQN as which the data plane attaches to targets where a path names none; made of machine and instance when empty")
+	f.StringVar(&s.controllerIDsGiven, "controller-ids", driver.AllControllerIDs().String(), "MIN-MAX, the NVMe controller ids that new subsystems give to hosts; two bridges that export one NQN to the same host need ranges that do not overlap")
 	f.DurationVar(&s.auditInterval, "audit-interval", 30*time.Second, "time between two looks at the whole data plane when nothing calls for one")
 
 	s.host.define(f)
@@ -103,6 +107,10 @@ func (s *settings) check() error {
 		if err := kinds.CheckNQN(s.hostNQNGiven); err != nil {
 			wrong("host-nqn", "%w", err)
 		}
+	}
+	ids, err := driver.ParseControllerIDs(s.controllerIDsGiven)
+	if s.controllerIDs = ids; err != nil {
+		wrong("controller-ids", "%w", err)
 	}
 	secured := s.insecure || s.tlsCert != ""
 	if err := server.CheckListen("gRPC", s.grpcListen, secured); err != nil {

@@ -95,6 +95,7 @@ func assemble(ctx context.Context, s settings, log *slog.Logger, build telemetry
 	eng, err := engine.New(engine.Config{
 		Driver: fencedDataPlane{card, lease}, Store: lease, Kinds: all, Sealer: sealer, Log: log,
 		AuditInterval: s.auditInterval, CheckID: s.idCheck(), Confirm: lease.valid, HostNQN: s.hostNQN("/"),
+		ControllerIDs: s.controllerIDs,
 	})
 	if err != nil {
 		return nil, errors.Join(err, lease.Close())

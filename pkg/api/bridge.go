@@ -181,7 +181,7 @@ func resourceStatus(c engine.Condition) *bridgev1.ResourceStatus {
 		NotReadySinceTime: timestamp(c.Since), NextAttemptTime: timestamp(c.RetryAt),
 		CreateTime: timestamp(c.Created), UpdateTime: timestamp(c.Updated),
 		RepairCount: c.Repairs.Count, LastRepairTime: timestamp(c.Repairs.Last), LastRepair: c.Repairs.What,
-		ForeignObjects: c.Foreign,
+		ForeignObjects: c.Foreign, Decided: c.Decided,
 	}
 	if c.State != "" {
 		answer.State = bridgev1.ResourceStatus_State(bridgev1.ResourceStatus_State_value[string(c.State)])

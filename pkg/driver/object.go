@@ -88,6 +88,9 @@ const (
 	RemedyUpdate
 	// RemedyReplace: it can be deleted and made again, at the cost of a moment's connection.
 	RemedyReplace
+	// RemedyRebuild: it can be deleted and made again with all that stands on it, as long as no entrance
+	// leads to it: no host must ever see that.
+	RemedyRebuild
 )
 
 // BdevKind says how a bdev is made.
@@ -221,13 +224,20 @@ type Subsystem struct {
 // SubsystemKey returns the key of the subsystem with that NQN.
 func SubsystemKey(nqn string) Key { return Key{TypeSubsystem, nqn} }
 
-// Remedy implements [Object]: who may connect can be changed in place; a subsystem that differs in
-// anything else is another one.
+// Remedy implements [Object]: who may connect can be changed in place, which controller ids hosts get
+// while there are none; a subsystem that differs in anything else is another one.
 func (s *Subsystem) Remedy(differences []string) Remedy {
-	if len(differences) == 1 && differences[0] == "allow_any_host" {
-		return RemedyUpdate
+	remedy := RemedyUpdate
+	for _, d := range differences {
+		switch d {
+		case "allow_any_host":
+		case "min_cntlid", "max_cntlid":
+			remedy = RemedyRebuild
+		default:
+			return RemedyNone
+		}
 	}
-	return RemedyNone
+	return remedy
 }
 
 // Key implements [Object].

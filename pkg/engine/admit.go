@@ -134,6 +134,7 @@ func ownFacts(rec *resource.Record) map[string]string {
 func complete(e *Engine, rec *resource.Record, m, prior proto.Message) error {
 	err := rec.Kind.Complete(m, resource.Completion{
 		Name: rec.Name, Prior: prior, Facts: rec.Facts, View: e.view(), NewUUID: e.cfg.NewUUID, HostNQN: e.cfg.HostNQN,
+		ControllerIDs: e.cfg.ControllerIDs,
 	})
 	if err != nil {
 		return err

@@ -36,8 +36,12 @@ func (e *Engine) intend(ctx context.Context, en, before *entry) error {
 // outcome. Adopt says that an earlier attempt may have done part of it. Hold the name's lock; the
 // intent is in the store.
 func (e *Engine) carryOut(ctx context.Context, en *entry, adopt bool) error {
+	err := e.prepareGround(ctx, en)
 	e.mu.RLock()
-	changes, err := e.due(en, nil)
+	var changes []change
+	if err == nil {
+		changes, err = e.due(en, nil)
+	}
 	epoch := e.settledEpoch
 	e.mu.RUnlock()
 	if err != nil {
@@ -154,12 +158,14 @@ func (e *Engine) restore(ctx context.Context, en *entry, o outcome) error {
 	if !o.continued {
 		return e.undo(ctx, o.done)
 	}
-	if err := e.look(ctx, slices.Concat(en.objects, en.obsolete)); err != nil {
-		return err
-	}
+	e.mu.RLock()
 	before := entry{obsolete: en.objects, rec: en.rec.With(func(r *resource.Record) { r.State = resource.StateDeleting })}
 	if en.rec.State == resource.StateUpdating {
 		before = entry{rec: en.rec, objects: en.obsolete, obsolete: en.objects}
+	}
+	e.mu.RUnlock()
+	if err := e.look(ctx, slices.Concat(before.objects, before.obsolete)); err != nil {
+		return err
 	}
 	e.mu.RLock()
 	changes, err := e.due(&before, nil)

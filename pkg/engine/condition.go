@@ -32,6 +32,9 @@ type Condition struct {
 	// Foreign names what others have put into the resource's objects, or onto them: "listener
 	// nqn.2024-01.io.example:a TCP IPv4 127.0.0.1 4421". It is left alone. At most 100 are named.
 	Foreign []string
+	// Decided is what was decided about the resource for ever, beyond its message: the facts of its
+	// record. It is not to be changed.
+	Decided map[string]string
 }
 
 // Condition returns how a resource stands, from memory. Derived resources have no condition of their
@@ -107,7 +110,7 @@ func (e *Engine) condition(name resource.Name, status driver.Status) (c Conditio
 	}
 	c = Condition{
 		Name: name, State: en.rec.State, Created: en.rec.Created, Updated: en.rec.Updated, Err: en.problem,
-		Repairs: e.repairs[name], Foreign: e.foreign.within[name],
+		Repairs: e.repairs[name], Foreign: e.foreign.within[name], Decided: en.rec.Facts,
 	}
 	if c.Err != nil {
 		c.Since, c.Attempts = en.since, en.attempts

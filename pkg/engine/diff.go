@@ -24,11 +24,12 @@ const (
 	create remedy = iota + 1
 	update
 	replace
+	rebuild
 	remove
 )
 
 func (r remedy) String() string {
-	return [...]string{create: "create", update: "update", replace: "replace", remove: "remove"}[r]
+	return [...]string{create: "create", update: "update", replace: "replace", rebuild: "rebuild", remove: "remove"}[r]
 }
 
 // observed looks up what is there.
@@ -63,6 +64,8 @@ func diff(rec *resource.Record, objects, obsolete []driver.Object, there observe
 			changes = append(changes, change{remedy: update, want: want, have: have})
 		case driver.RemedyReplace:
 			changes = append(changes, change{remedy: replace, want: want, have: have})
+		case driver.RemedyRebuild:
+			changes = append(changes, change{remedy: rebuild, want: want, have: have})
 		case driver.RemedyNone:
 			return nil, conflict(want, differences)
 		}

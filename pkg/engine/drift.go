@@ -30,14 +30,14 @@ func (e *Engine) noteDrift(epoch uint64, jobs []job) {
 			j.en.drifted = false
 			continue
 		}
-		if j.en.rec.State != resource.StateReady || j.en.problem != nil || len(j.changes) == 0 && j.err == nil {
+		if j.en.rec.State != resource.StateReady || j.en.problem != nil || j.en.reshaped || len(j.changes) == 0 && j.err == nil {
 			continue
 		}
 		j.en.drifted = true
 		for _, c := range j.changes {
 			e.cfg.Log.Warn("drift found, repairing", "resource", j.en.rec.Name, "object", describe(c.key()), "remedy", c.remedy.String())
 		}
-		if j.err != nil && !errors.Is(j.err, errWaiting) {
+		if j.err != nil && !errors.Is(j.err, errWaiting) && !errors.Is(j.err, errRebuild{}) {
 			e.cfg.Log.Warn("drift found that cannot be repaired", "resource", j.en.rec.Name, "err", j.err)
 		}
 	}

@@ -56,6 +56,8 @@ type Config struct {
 	// HostNQN is the NQN as which new paths to targets are attached that name none; "" leaves it to the
 	// data plane.
 	HostNQN string
+	// ControllerIDs are those that new subsystems give to hosts; zero means all.
+	ControllerIDs driver.ControllerIDs
 	// Confirm returns an error when this process may have been replaced by another since it read the
 	// store, so that what it knows may be old; nil means never. It is called after each look into
 	// memory that an answer rests on, and must cost nothing as a rule.
@@ -96,6 +98,8 @@ type Engine struct {
 	drift      map[driver.Type]uint64
 	repairs    map[resource.Name]Repairs
 	foreign    foreign
+	// rebuilding holds the resources whose objects are being made again with all that stands on them.
+	rebuilding map[resource.Name]struct{}
 }
 
 // New returns an engine. It starts nothing; see [Engine.Run].
@@ -112,6 +116,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if cfg.EntranceWait == 0 {
 		cfg.EntranceWait = entranceWait
+	}
+	if cfg.ControllerIDs == (driver.ControllerIDs{}) {
+		cfg.ControllerIDs = driver.AllControllerIDs()
 	}
 	if cfg.CheckID == nil {
 		cfg.CheckID = resource.CheckNewID
@@ -138,7 +145,13 @@ func New(cfg Config) (*Engine, error) {
 		healed:   make(chan struct{}),
 		drift:    map[driver.Type]uint64{},
 		repairs:  map[resource.Name]Repairs{},
+
+		rebuilding: map[resource.Name]struct{}{},
 	}
+	e.index.objects = func(rec *resource.Record) ([]driver.Object, error) {
+		return rec.Kind.Objects(rec, rec.Message, e.view())
+	}
+	e.index.reshaped = e.poke
 	e.locks = newKeyLock(func() { e.poke(); signal(e.doubt) })
 	return e, nil
 }

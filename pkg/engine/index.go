@@ -30,6 +30,8 @@ type entry struct {
 	retryAt  time.Time
 	// drifted says that the problem, or what is being changed, is somebody else's doing.
 	drifted bool
+	// reshaped says that objects are wanted differently because of another resource.
+	reshaped bool
 	// dirty says that a pass should look at the resource.
 	dirty bool
 	// limbo says that a write to the store may or may not have happened: memory must be made equal to
@@ -41,6 +43,10 @@ type entry struct {
 // Engine.mu guards it.
 type index struct {
 	registry *resource.Registry
+	// objects works out what should exist for a record.
+	objects func(*resource.Record) ([]driver.Object, error)
+	// reshaped is called when objects are wanted differently because of another resource.
+	reshaped func()
 	entries  map[resource.Name]*entry
 	// collections holds the names of each collection in order.
 	collections map[string]*names
@@ -112,6 +118,28 @@ func (x *index) put(en *entry) {
 		join(x.referrers, to, name)
 	}
 	x.mark(en)
+	x.shape(en.rec)
+}
+
+// shape works out anew what should exist for the parent of a resource that has come, changed or gone,
+// where that depends on it.
+func (x *index) shape(child *resource.Record) {
+	parent := x.entries[child.Name.Parent()]
+	if !child.Kind.Shapes() || parent == nil {
+		return
+	}
+	objects, err := x.objects(parent.rec)
+	if err != nil || len(objects) != len(parent.objects) {
+		return // it is not known yet what the parent is: the store is being read
+	}
+	for i, o := range objects {
+		if len(o.Differences(parent.objects[i])) > 0 {
+			parent.reshaped, parent.dirty = true, true
+			x.mark(parent)
+			x.reshaped()
+		}
+	}
+	parent.objects = objects
 }
 
 // mark brings the sets of dirty and limbo names up to date with the entry.
@@ -142,6 +170,7 @@ func (x *index) remove(name resource.Name) {
 	if x.collections[c].remove(name); x.collections[c].len() == 0 {
 		delete(x.collections, c)
 	}
+	x.shape(en.rec)
 }
 
 // unlink takes away what put noted about an entry besides its place in the collection.

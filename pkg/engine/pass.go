@@ -33,7 +33,12 @@ func (e *Engine) pass(ctx context.Context) error {
 	}
 	fast, slow, stuck := e.collect()
 	e.noteDrift(epoch, slices.Concat(fast, slow, stuck))
+	var unshaped []job
 	for _, s := range stuck {
+		if errors.Is(s.err, errRebuild{}) {
+			unshaped = append(unshaped, s)
+			continue
+		}
 		if unsuited := (errUnsuited{}); errors.As(s.err, &unsuited) {
 			e.refresh(ctx, unsuited)
 		}
@@ -42,6 +47,9 @@ func (e *Engine) pass(ctx context.Context) error {
 	}
 	if done := e.runBatch(ctx, fast); done && len(stuck) > 0 {
 		e.poke() // what it brought may be what others wait for
+	}
+	for _, j := range unshaped {
+		e.reshape(ctx, j)
 	}
 	for _, j := range slow {
 		e.underWay(j.en)
@@ -158,11 +166,23 @@ func (e *Engine) due(en *entry, coming coming) ([]change, error) {
 		if c.want == nil {
 			continue
 		}
+		if c.remedy == rebuild {
+			if _, err := e.standing(c.want.Key()); err != nil {
+				return nil, err
+			}
+			return nil, errRebuild{en.rec.Name}
+		}
 		for _, need := range c.want.Needs() {
 			if there(need) == nil && !coming.has(need) && !wants(changes, need) {
 				return nil, e.awaited(need)
 			}
 			if err := e.usurped(need); err != nil {
+				return nil, err
+			}
+			switch err := e.unshaped(need); {
+			case errors.Is(err, errRebuild{}):
+				return nil, e.awaited(need)
+			case err != nil:
 				return nil, err
 			}
 		}

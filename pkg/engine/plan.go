@@ -25,14 +25,15 @@ func (p *planned) cause(i int, errs []error) int {
 // it, and an entrance after everything that hosts are to find behind it, but not after what was tried
 // before and failed (tried; nil for none): that may fail for ever. What needs an object is
 // removed before it; what one resource has no use for any more goes after everything new of that
-// resource is there, so that hosts never lack both.
+// resource is there, so that hosts never lack both. What is rebuilt goes, with all that stands on it,
+// before it is made again.
 func plan(changes [][]change, tried []bool, adopt bool) planned {
-	p := planner{tried: tried, made: map[driver.Key]int{}, behind: map[driver.Key][]int{}, removals: map[driver.Key][]int{}}
+	p := planner{tried: tried, made: map[driver.Key]int{}, behind: map[driver.Key][]int{}, removals: map[driver.Key][]int{}, removed: map[driver.Key]int{}}
 	// Removals first in the list, because a step may only wait for earlier ones: dependents before
 	// what they need, which a second round takes care of.
 	for i, list := range changes {
 		for _, c := range list {
-			if c.remedy == remove && !makesAnything(list) {
+			if c.remedy == rebuild || c.remedy == remove && !makesAnything(list) {
 				p.pending = append(p.pending, removal{c.have, i})
 			}
 		}
@@ -75,6 +76,7 @@ type planner struct {
 	made     map[driver.Key]int   // the step that makes an object
 	behind   map[driver.Key][]int // the steps that make what needs an object, without entrances
 	removals map[driver.Key][]int // the steps that remove what needs an object
+	removed  map[driver.Key]int   // the step that removes an object
 	pending  []removal
 }
 
@@ -125,6 +127,7 @@ func (p *planner) removeInOrder() {
 				continue
 			}
 			at := p.add(driver.Step{Op: driver.Delete, Object: r.object, After: p.removals[r.object.Key()]}, r.owner)
+			p.removed[r.object.Key()] = at
 			for _, need := range r.object.Needs() {
 				if going[need] {
 					p.removals[need] = append(p.removals[need], at)
@@ -161,6 +164,9 @@ func (p *planner) make(key driver.Key, wanted map[driver.Key]pendingMake, adopt 
 	case replace:
 		gone := p.add(driver.Step{Op: driver.Delete, Object: w.have, After: after}, w.owner)
 		p.made[key] = p.add(driver.Step{Op: driver.Create, Object: w.want, After: []int{gone}}, w.owner)
+	case rebuild:
+		after = append(after, p.removed[key])
+		p.made[key] = p.add(driver.Step{Op: driver.Create, Object: w.want, After: after}, w.owner)
 	case create, remove:
 		p.made[key] = p.add(driver.Step{Op: driver.Create, Object: w.want, Adopt: adopt, After: after}, w.owner)
 	}

@@ -24,6 +24,7 @@ var (
 	other = &driver.Bdev{Name: "vol-1", Kind: driver.BdevNull, BlockSizeBytes: 512, Blocks: 8, UUID: "u2"}
 	vol2  = &driver.Bdev{Name: "vol-2", Kind: driver.BdevNull, BlockSizeBytes: 512, Blocks: 8, UUID: "u3"}
 	sub   = &driver.Subsystem{NQN: nqn, SerialNumber: "s", AllowAnyHost: true}
+	fixed = &driver.Subsystem{NQN: nqn, SerialNumber: "s", AllowAnyHost: true, MinCntlid: 7, MaxCntlid: 7}
 	guard = &driver.Subsystem{NQN: nqn, SerialNumber: "s"}
 	host  = &driver.Host{Subsystem: nqn, NQN: "nqn.2024-01.io.example:host"}
 	lis   = &driver.Listener{Subsystem: nqn, Address: driver.Address{Transport: driver.TransportTCP, Family: driver.FamilyIPv4, Traddr: "127.0.0.1", Trsvcid: "4420"}}
@@ -49,6 +50,7 @@ func TestPlans(t *testing.T) {
 		{"everything from nothing", nil, []wish{is(vol), is(guard, host), is(lis), is(ns)}},
 		{"children before parents in the list", nil, []wish{is(ns), is(lis), is(sub), is(vol)}},
 		{"nothing to do", []driver.Object{vol, sub, lis, ns}, []wish{is(vol), is(sub), is(lis), is(ns)}},
+		{"an empty subsystem gets another range", []driver.Object{sub}, []wish{is(fixed), is(lis)}},
 		{"a namespace is missing", []driver.Object{vol, sub}, []wish{is(vol), is(sub), is(ns)}},
 		{"a volume has grown", []driver.Object{vol}, []wish{is(grown)}},
 		{"a stranger has taken the name", []driver.Object{other}, []wish{is(vol)}},

@@ -53,7 +53,7 @@ func (e *Engine) contented(en *entry) {
 	if en.problem != nil {
 		e.cfg.Log.Info("resource is as wanted again", "resource", en.rec.Name)
 	}
-	en.problem, en.dirty, en.drifted, en.attempts, en.retryAt, en.since = nil, false, false, 0, time.Time{}, time.Time{}
+	en.problem, en.dirty, en.drifted, en.reshaped, en.attempts, en.retryAt, en.since = nil, false, false, false, 0, time.Time{}, time.Time{}
 	if e.index.entries[en.rec.Name] == en {
 		e.index.mark(en)
 	}

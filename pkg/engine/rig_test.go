@@ -42,6 +42,8 @@ type rig struct {
 	keyDir  string
 	log     *slog.Logger
 	confirm func(context.Context) error
+	slots   map[string]int       // ports of the loopback to take for PCIe functions
+	tune    func(*engine.Config) // changes what else the engine is made of
 	// entranceWait as in [engine.Config].
 	entranceWait time.Duration
 
@@ -99,12 +101,18 @@ func (r *rig) launch() {
 		r.kinds[k.Plural()] = k
 	}
 	cfg := engine.Config{Driver: r.driver, Store: r.store, Kinds: all, Sealer: r.sealer, Log: log, Confirm: r.confirm, EntranceWait: r.entranceWait}
+	if r.slots != nil {
+		cfg.Driver = slots{r.driver, r.slots}
+	}
 	if r.faults != nil {
-		cfg.Driver = faultyDriver{r.driver, r.faults}
+		cfg.Driver = faultyDriver{cfg.Driver, r.faults}
 		cfg.Store = faultyStore{r.store, r.faults}
 	}
 	if r.wrap != nil {
 		cfg.Driver = r.wrap(cfg.Driver)
+	}
+	if r.tune != nil {
+		r.tune(&cfg)
 	}
 	if r.eng, err = engine.New(cfg); err != nil {
 		r.t.Fatal(err)
@@ -168,7 +176,11 @@ func (r *rig) remove(collection, name string) error {
 // there returns what the data plane really has.
 func (r *rig) there() map[driver.Key]driver.Object {
 	r.t.Helper()
-	o, err := r.driver.Observe(r.t.Context())
+	var eye driver.Driver = r.driver
+	if r.slots != nil {
+		eye = slots{r.driver, r.slots}
+	}
+	o, err := eye.Observe(r.t.Context())
 	if err != nil {
 		r.t.Fatalf("observing: %v", err)
 	}

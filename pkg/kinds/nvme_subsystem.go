@@ -8,6 +8,7 @@ import (
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 	"github.com/opi-bridge/opi-bridge/pkg/secret"
 )
@@ -19,6 +20,9 @@ const (
 	defaultMaxNamespaces = 32
 	maxSerialBytes       = 20
 	maxModelBytes        = 40
+	// factControllerIDs is the range of controller ids that the subsystem was created with, in the form
+	// of driver.ControllerIDs; without it the subsystem has all.
+	factControllerIDs = "controller_ids"
 )
 
 // nvmeSubsystem is a host-facing NVMe subsystem. With a hostnqn only that host gets in, without one
@@ -33,14 +37,20 @@ func nvmeSubsystem() resource.Declaration[*pb.NvmeSubsystem] {
 			nqn := m.GetSpec().GetNqn()
 			return []resource.Hold{{Token: "nqn/" + nqn, Field: "spec.nqn", What: "NQN " + nqn}}
 		},
-		Objects: func(r *resource.Record, m *pb.NvmeSubsystem, _ resource.View) ([]driver.Object, error) {
+		Objects: func(r *resource.Record, m *pb.NvmeSubsystem, v resource.View) ([]driver.Object, error) {
 			s := m.GetSpec()
+			ids, err := controllerIDs(r, v)
+			if err != nil {
+				return nil, err
+			}
 			objects := []driver.Object{&driver.Subsystem{
 				NQN:           s.GetNqn(),
 				SerialNumber:  s.GetSerialNumber(),
 				ModelNumber:   s.GetModelNumber(),
 				MaxNamespaces: uint32(s.GetMaxNamespaces()), //nolint:gosec // bounded by Check
 				AllowAnyHost:  s.GetHostnqn() == "",
+				MinCntlid:     ids.Min,
+				MaxCntlid:     ids.Max,
 			}}
 			if s.GetHostnqn() != "" {
 				host := &driver.Host{Subsystem: s.GetNqn(), NQN: s.GetHostnqn()}
@@ -70,6 +80,9 @@ func completeSubsystem(m *pb.NvmeSubsystem, c resource.Completion) error {
 	}
 	s := m.GetSpec()
 	prior, _ := c.Prior.(*pb.NvmeSubsystem)
+	if prior == nil && c.ControllerIDs != driver.AllControllerIDs() {
+		c.Facts[factControllerIDs] = c.ControllerIDs.String()
+	}
 	if s.SerialNumber == "" {
 		s.SerialNumber = prior.GetSpec().GetSerialNumber()
 	}
@@ -89,6 +102,25 @@ func completeSubsystem(m *pb.NvmeSubsystem, c resource.Completion) error {
 		s.MaxNamespaces = defaultMaxNamespaces
 	}
 	return nil
+}
+
+// controllerIDs returns the ids that a subsystem gives to hosts: those of the bridge on the day when it
+// was created, or the one that its only controller must have.
+func controllerIDs(r *resource.Record, v resource.View) (driver.ControllerIDs, error) {
+	for _, c := range v.Records(string(r.Name) + controllersBelow) {
+		if id, fixed := fixedControllerID(c.Message); fixed {
+			return driver.ControllerIDs{Min: id, Max: id}, nil
+		}
+	}
+	text, given := r.Facts[factControllerIDs]
+	if !given {
+		return driver.AllControllerIDs(), nil
+	}
+	ids, err := driver.ParseControllerIDs(text)
+	if err != nil {
+		return ids, errdefs.Wrap(errdefs.Internal, err, "the controller ids of %s", r.Name)
+	}
+	return ids, nil
 }
 
 func checkSubsystem(m *pb.NvmeSubsystem, v *resource.Violations) {

@@ -29,6 +29,7 @@ func TestObjects(t *testing.T) {
 		}},
 		"nvmeSubsystem": {&driver.Subsystem{
 			NQN: someNQN, SerialNumber: "0123456789AB4DEF8123", ModelNumber: "opi-bridge", MaxNamespaces: 32, AllowAnyHost: true,
+			MinCntlid: 1, MaxCntlid: 65519,
 		}},
 		"nvmeController": {&driver.Listener{
 			Subsystem: someNQN,

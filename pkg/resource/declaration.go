@@ -21,6 +21,9 @@ type Declaration[M proto.Message] struct {
 	Secrets []string
 	// Refused lists fields that cannot take effect, each with the reason that clients are told.
 	Refused []Refusal
+	// Shapes says that the objects of the parent depend on the resource: they are worked out anew when it
+	// comes, changes and goes. Which they are, by their keys, must not depend on it.
+	Shapes bool
 	// Complete fills in what the request left open: generated identity, lowest free number.
 	Complete func(m M, c Completion) error
 	// Check notes what is wrong with a complete message, looking at nothing but the message.
@@ -57,6 +60,7 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 		return nil, err
 	}
 	k.refused = d.Refused
+	k.shapes = d.Shapes
 	if k.secrets, err = secretPaths(k.Message(), d.Secrets); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type Kind struct {
 
 	mutable map[string]bool
 	refused []Refusal
+	shapes  bool
 	secrets [][]protoreflect.FieldDescriptor // each a path
 	derived func(parent Name, v View) []proto.Message
 

@@ -57,6 +57,9 @@ func (k *Kind) IsVolume() bool { return k.bdev != nil }
 // for volumes only.
 func (k *Kind) Bdev(name Name, m proto.Message) string { return k.bdev(name, m) }
 
+// Shapes says whether the objects of the parent depend on resources of the kind.
+func (k *Kind) Shapes() bool { return k.shapes }
+
 // Refs lists the references of a message.
 func (k *Kind) Refs(m proto.Message) []Ref {
 	if k.refs == nil {

@@ -54,6 +54,8 @@ type Completion struct {
 	View View
 	// HostNQN is the NQN as which this bridge attaches to targets, "" to leave it to the data plane.
 	HostNQN string
+	// ControllerIDs are those that a new subsystem is to give.
+	ControllerIDs driver.ControllerIDs
 	// NewUUID returns a random UUID, lower case with dashes.
 	NewUUID func() string
 }

@@ -36,9 +36,11 @@ type env struct {
 	kinds     map[string]*resource.Kind
 	dataPlane *testkit.DataPlaneProcess
 	bridge    *testkit.BridgeProcess
-	eye       *spdk.Driver
-	storage   *spdk.Driver // of the storage node
-	file      string
+	// bridgeConfig is what the bridge was started with.
+	bridgeConfig testkit.BridgeConfig
+	eye          *spdk.Driver
+	storage      *spdk.Driver // of the storage node
+	file         string
 	// storagePort and otherPort are two listeners of the storage node, webPort and freePort are free.
 	storagePort, otherPort, webPort, freePort int
 }
@@ -61,13 +63,14 @@ func newEnv(t *testing.T, dataPlaneFlags ...string) *env {
 	}
 	e.storageNode(t)
 	e.dataPlane = testkit.DataPlane(t, append(dataPlaneFlags, "--vhost-dir", testkit.SocketDir(t), "--spdk-version", *spdkVersion)...)
-	e.bridge = testkit.Bridge(t, testkit.BridgeConfig{
+	e.bridgeConfig = testkit.BridgeConfig{
 		SPDK: e.dataPlane.Addr(), Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"), WaitFor: "/healthz",
 		Flags: []string{
 			"--secret-key-file", filepath.Join(t.TempDir(), "seal.key"), "--key-dir", filepath.Join(t.TempDir(), "keys"),
 			"--audit-interval", "1s",
 		},
-	})
+	}
+	e.bridge = testkit.Bridge(t, e.bridgeConfig)
 	e.client = apitest.Dial(t, e.bridge.GRPCAddr())
 	e.eye = watch(t, e.dataPlane)
 	e.ready(t)

@@ -126,7 +126,7 @@ func (q *queue) createController(s *subsystem, l *listener, e nvme.SQE, d *nvme.
 	}
 	id, ok := s.allocate()
 	if !ok {
-		return nil, &refusal{nvme.StatusConnectBusy, 0, "all controller identifiers are in use"}
+		return nil, &refusal{nvme.StatusInternalError, 0, "all controller identifiers are in use"}
 	}
 	c := &controller{
 		target: q.target, subsystem: s, listener: l, opts: q.opts, cntlid: id,

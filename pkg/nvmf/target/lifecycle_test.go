@@ -112,6 +112,21 @@ func TestNamelessHost(t *testing.T) {
 	}
 }
 
+// TestControllerIDsOfARange: hosts get those of the subsystem's range in turn, and none when all are taken.
+func TestControllerIDsOfARange(t *testing.T) {
+	tgt := newTarget(t, target.TransportOptions{})
+	const few = subNQN + "-few"
+	must(t, tgt.CreateSubsystem(target.SubsystemConfig{NQN: few, AllowAnyHost: true, MinCNTLID: 7, MaxCNTLID: 8}))
+	at := listen(t, tgt, few, target.Address{TRADDR: "127.0.0.1", TRSVCID: "0"})
+	first, second := admin(t, at, options{sub: few}), admin(t, at, options{sub: few})
+	if first.cntlid != 7 || second.cntlid != 8 {
+		t.Errorf("controllers %d and %d of 7-8", first.cntlid, second.cntlid)
+	}
+	if got := dial(t, at, options{sub: few}).connect(0, nvme.CNTLIDDynamic); got.status != nvme.StatusInternalError {
+		t.Errorf("a third host: %v", got.status)
+	}
+}
+
 func TestAccess(t *testing.T) {
 	tgt := newTarget(t, target.TransportOptions{})
 	at := export(t, tgt, newRAM(512, 8))

@@ -772,8 +772,12 @@ type ResourceStatus struct {
 	// What others have put into its objects, or onto them, such as a listener of their own. It is left
 	// alone. At most 100 are named.
 	ForeignObjects []string `protobuf:"bytes,14,rep,name=foreign_objects,json=foreignObjects,proto3" json:"foreign_objects,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the bridge has decided about it for ever, beyond what its message can say, by name:
+	// "controller_ids" are those that a subsystem gives to hosts, if not all ("1-32767"); "slot" is the
+	// place of a LUN.
+	Decided       map[string]string `protobuf:"bytes,15,rep,name=decided,proto3" json:"decided,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceStatus) Reset() {
@@ -900,6 +904,13 @@ func (x *ResourceStatus) GetLastRepair() string {
 func (x *ResourceStatus) GetForeignObjects() []string {
 	if x != nil {
 		return x.ForeignObjects
+	}
+	return nil
+}
+
+func (x *ResourceStatus) GetDecided() map[string]string {
+	if x != nil {
+		return x.Decided
 	}
 	return nil
 }
@@ -1278,7 +1289,7 @@ type Capabilities_Transport struct {
 
 func (x *Capabilities_Transport) Reset() {
 	*x = Capabilities_Transport{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1301,7 @@ func (x *Capabilities_Transport) String() string {
 func (*Capabilities_Transport) ProtoMessage() {}
 
 func (x *Capabilities_Transport) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1358,7 @@ type Capabilities_Cipher struct {
 
 func (x *Capabilities_Cipher) Reset() {
 	*x = Capabilities_Cipher{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1370,7 @@ func (x *Capabilities_Cipher) String() string {
 func (*Capabilities_Cipher) ProtoMessage() {}
 
 func (x *Capabilities_Cipher) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1415,7 @@ type Capabilities_Limit struct {
 
 func (x *Capabilities_Limit) Reset() {
 	*x = Capabilities_Limit{}
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1427,7 @@ func (x *Capabilities_Limit) String() string {
 func (*Capabilities_Limit) ProtoMessage() {}
 
 func (x *Capabilities_Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[18]
+	mi := &file_opi_bridge_v1_bridge_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1539,7 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x0enot_ready_only\x18\x03 \x01(\bR\fnotReadyOnly\"\x81\x01\n" +
 	"\x1aListResourceStatusResponse\x12;\n" +
 	"\tresources\x18\x01 \x03(\v2\x1d.opi_bridge.v1.ResourceStatusR\tresources\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xed\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xef\x06\n" +
 	"\x0eResourceStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\x05state\x18\x02 \x01(\x0e2#.opi_bridge.v1.ResourceStatus.StateR\x05state\x12\x14\n" +
@@ -1548,7 +1559,11 @@ const file_opi_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x10last_repair_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0elastRepairTime\x12\x1f\n" +
 	"\vlast_repair\x18\r \x01(\tR\n" +
 	"lastRepair\x12'\n" +
-	"\x0fforeign_objects\x18\x0e \x03(\tR\x0eforeignObjects\"c\n" +
+	"\x0fforeign_objects\x18\x0e \x03(\tR\x0eforeignObjects\x12D\n" +
+	"\adecided\x18\x0f \x03(\v2*.opi_bridge.v1.ResourceStatus.DecidedEntryR\adecided\x1a:\n" +
+	"\fDecidedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"c\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bCREATING\x10\x01\x12\t\n" +
@@ -1613,7 +1628,7 @@ func file_opi_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 }
 
 var file_opi_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_opi_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_opi_bridge_v1_bridge_proto_goTypes = []any{
 	(ResourceStatus_State)(0),          // 0: opi_bridge.v1.ResourceStatus.State
 	(Capabilities_Frontend)(0),         // 1: opi_bridge.v1.Capabilities.Frontend
@@ -1634,13 +1649,14 @@ var file_opi_bridge_v1_bridge_proto_goTypes = []any{
 	(*Status_DataPlane)(nil),           // 16: opi_bridge.v1.Status.DataPlane
 	(*Status_Store)(nil),               // 17: opi_bridge.v1.Status.Store
 	(*Status_Lease)(nil),               // 18: opi_bridge.v1.Status.Lease
-	(*Capabilities_Transport)(nil),     // 19: opi_bridge.v1.Capabilities.Transport
-	(*Capabilities_Cipher)(nil),        // 20: opi_bridge.v1.Capabilities.Cipher
-	(*Capabilities_Limit)(nil),         // 21: opi_bridge.v1.Capabilities.Limit
-	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	nil,                                // 19: opi_bridge.v1.ResourceStatus.DecidedEntry
+	(*Capabilities_Transport)(nil),     // 20: opi_bridge.v1.Capabilities.Transport
+	(*Capabilities_Cipher)(nil),        // 21: opi_bridge.v1.Capabilities.Cipher
+	(*Capabilities_Limit)(nil),         // 22: opi_bridge.v1.Capabilities.Limit
+	(*timestamppb.Timestamp)(nil),      // 23: google.protobuf.Timestamp
 }
 var file_opi_bridge_v1_bridge_proto_depIdxs = []int32{
-	22, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
+	23, // 0: opi_bridge.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
 	16, // 1: opi_bridge.v1.Status.data_plane:type_name -> opi_bridge.v1.Status.DataPlane
 	17, // 2: opi_bridge.v1.Status.store:type_name -> opi_bridge.v1.Status.Store
 	18, // 3: opi_bridge.v1.Status.lease:type_name -> opi_bridge.v1.Status.Lease
@@ -1649,32 +1665,33 @@ var file_opi_bridge_v1_bridge_proto_depIdxs = []int32{
 	15, // 6: opi_bridge.v1.Status.foreign_objects:type_name -> opi_bridge.v1.Status.ForeignObjectsEntry
 	10, // 7: opi_bridge.v1.ListResourceStatusResponse.resources:type_name -> opi_bridge.v1.ResourceStatus
 	0,  // 8: opi_bridge.v1.ResourceStatus.state:type_name -> opi_bridge.v1.ResourceStatus.State
-	22, // 9: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
-	22, // 10: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
-	22, // 11: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
-	22, // 12: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
-	22, // 13: opi_bridge.v1.ResourceStatus.last_repair_time:type_name -> google.protobuf.Timestamp
-	19, // 14: opi_bridge.v1.Capabilities.transports:type_name -> opi_bridge.v1.Capabilities.Transport
-	1,  // 15: opi_bridge.v1.Capabilities.frontends:type_name -> opi_bridge.v1.Capabilities.Frontend
-	20, // 16: opi_bridge.v1.Capabilities.ciphers:type_name -> opi_bridge.v1.Capabilities.Cipher
-	21, // 17: opi_bridge.v1.Capabilities.limits:type_name -> opi_bridge.v1.Capabilities.Limit
-	2,  // 18: opi_bridge.v1.Capabilities.Transport.listen:type_name -> opi_bridge.v1.Capabilities.Readiness
-	2,  // 19: opi_bridge.v1.Capabilities.Transport.attach:type_name -> opi_bridge.v1.Capabilities.Readiness
-	3,  // 20: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
-	11, // 21: opi_bridge.v1.BridgeService.GetCapabilities:input_type -> opi_bridge.v1.GetCapabilitiesRequest
-	5,  // 22: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
-	7,  // 23: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
-	8,  // 24: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
-	4,  // 25: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
-	12, // 26: opi_bridge.v1.BridgeService.GetCapabilities:output_type -> opi_bridge.v1.Capabilities
-	6,  // 27: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
-	10, // 28: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
-	9,  // 29: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 9: opi_bridge.v1.ResourceStatus.not_ready_since_time:type_name -> google.protobuf.Timestamp
+	23, // 10: opi_bridge.v1.ResourceStatus.next_attempt_time:type_name -> google.protobuf.Timestamp
+	23, // 11: opi_bridge.v1.ResourceStatus.create_time:type_name -> google.protobuf.Timestamp
+	23, // 12: opi_bridge.v1.ResourceStatus.update_time:type_name -> google.protobuf.Timestamp
+	23, // 13: opi_bridge.v1.ResourceStatus.last_repair_time:type_name -> google.protobuf.Timestamp
+	19, // 14: opi_bridge.v1.ResourceStatus.decided:type_name -> opi_bridge.v1.ResourceStatus.DecidedEntry
+	20, // 15: opi_bridge.v1.Capabilities.transports:type_name -> opi_bridge.v1.Capabilities.Transport
+	1,  // 16: opi_bridge.v1.Capabilities.frontends:type_name -> opi_bridge.v1.Capabilities.Frontend
+	21, // 17: opi_bridge.v1.Capabilities.ciphers:type_name -> opi_bridge.v1.Capabilities.Cipher
+	22, // 18: opi_bridge.v1.Capabilities.limits:type_name -> opi_bridge.v1.Capabilities.Limit
+	2,  // 19: opi_bridge.v1.Capabilities.Transport.listen:type_name -> opi_bridge.v1.Capabilities.Readiness
+	2,  // 20: opi_bridge.v1.Capabilities.Transport.attach:type_name -> opi_bridge.v1.Capabilities.Readiness
+	3,  // 21: opi_bridge.v1.BridgeService.GetStats:input_type -> opi_bridge.v1.GetStatsRequest
+	11, // 22: opi_bridge.v1.BridgeService.GetCapabilities:input_type -> opi_bridge.v1.GetCapabilitiesRequest
+	5,  // 23: opi_bridge.v1.BridgeService.GetStatus:input_type -> opi_bridge.v1.GetStatusRequest
+	7,  // 24: opi_bridge.v1.BridgeService.GetResourceStatus:input_type -> opi_bridge.v1.GetResourceStatusRequest
+	8,  // 25: opi_bridge.v1.BridgeService.ListResourceStatus:input_type -> opi_bridge.v1.ListResourceStatusRequest
+	4,  // 26: opi_bridge.v1.BridgeService.GetStats:output_type -> opi_bridge.v1.Stats
+	12, // 27: opi_bridge.v1.BridgeService.GetCapabilities:output_type -> opi_bridge.v1.Capabilities
+	6,  // 28: opi_bridge.v1.BridgeService.GetStatus:output_type -> opi_bridge.v1.Status
+	10, // 29: opi_bridge.v1.BridgeService.GetResourceStatus:output_type -> opi_bridge.v1.ResourceStatus
+	9,  // 30: opi_bridge.v1.BridgeService.ListResourceStatus:output_type -> opi_bridge.v1.ListResourceStatusResponse
+	26, // [26:31] is the sub-list for method output_type
+	21, // [21:26] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_opi_bridge_v1_bridge_proto_init() }
@@ -1688,7 +1705,7 @@ func file_opi_bridge_v1_bridge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_opi_bridge_v1_bridge_proto_rawDesc), len(file_opi_bridge_v1_bridge_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
