@@ -57,3 +57,36 @@ func TestDeletionOfWhatIsInDoubt(t *testing.T) {
 		t.Errorf("in the end the volume is %s", got)
 	}
 }
+
+// TestLastPlaceInDoubt asks for the last place of a subsystem and of a SCSI target while it is in doubt
+// whether another has it.
+func TestLastPlaceInDoubt(t *testing.T) {
+	f := &faults{left: -1}
+	r := newRig(t, f)
+	for _, id := range []string{"vol-1", "vol-2"} {
+		r.mustCreate("nullVolumes", "", id, nullVolume())
+	}
+	r.mustCreate("nvmeSubsystems", "", "web-1", &pb.NvmeSubsystem{Spec: &pb.NvmeSubsystemSpec{Nqn: testNQN, MaxNamespaces: 1}})
+	r.mustCreate("virtioScsiTargets", "", "scsi-1", &pb.VirtioScsiTarget{MaxLuns: 1})
+	last := func(id, collection string) error {
+		ref := "nullVolumes/vol-" + id
+		if collection == "nvmeNamespaces" {
+			_, err := r.create(collection, "nvmeSubsystems/web-1", "disk-"+id, namespace(ref))
+			return err
+		}
+		_, err := r.create(collection, "", "lun-"+id, &pb.VirtioScsiLun{TargetNameRef: "virtioScsiTargets/scsi-1", VolumeNameRef: ref})
+		return err
+	}
+	for _, collection := range []string{"nvmeNamespaces", "virtioScsiLuns"} {
+		f.set(func() { f.deaf = true })
+		wantClass(t, collection+" without an answer", last("1", collection), errdefs.OutcomeUnknown)
+		wantClass(t, "the last place of "+collection+" while it is in doubt", last("2", collection), errdefs.Unavailable)
+		f.set(func() { f.deaf = false })
+		r.agree(collection + ": the first is there")
+		wantClass(t, "the last place of "+collection+" when it is taken", last("2", collection), errdefs.ResourceExhausted)
+		name := map[string]string{"nvmeNamespaces": "nvmeSubsystems/web-1/nvmeNamespaces/disk-1", "virtioScsiLuns": "virtioScsiLuns/lun-1"}[collection]
+		if err := r.remove(collection, name); err != nil {
+			t.Error(err)
+		}
+	}
+}

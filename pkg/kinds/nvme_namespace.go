@@ -112,9 +112,13 @@ func completeNamespace(m *pb.NvmeNamespace, c resource.Completion) error {
 // lowestNSID gives the lowest nsid that no other namespace of the subsystem has.
 func lowestNSID(s *pb.NvmeNamespaceSpec, c resource.Completion) error {
 	taken := map[int32]bool{}
+	var undecided resource.Name
 	for _, r := range c.View.Records(c.Name.Collection()) {
 		if m, ok := r.Message.(*pb.NvmeNamespace); ok {
 			taken[m.GetSpec().GetHostNsid()] = true
+		}
+		if r.State == resource.StateCreating {
+			undecided = r.Name
 		}
 	}
 	for n := int32(1); int64(n) <= maxNamespaces(c.Name, c.View); n++ {
@@ -123,8 +127,16 @@ func lowestNSID(s *pb.NvmeNamespaceSpec, c resource.Completion) error {
 			return nil
 		}
 	}
+	if undecided != "" {
+		return mayBeLast(c.Name.Parent(), undecided)
+	}
 	return errdefs.New(errdefs.ResourceExhausted, "%s has all of its %d namespaces: its max_namespaces allows no more",
 		c.Name.Parent(), maxNamespaces(c.Name, c.View))
+}
+
+// mayBeLast is what a create is told when all places are taken, one of them by what may come to nothing yet.
+func mayBeLast(where, undecided resource.Name) error {
+	return errdefs.New(errdefs.Unavailable, "%s may have no place left: %s is still being created: try again", where, undecided)
 }
 
 func maxNamespaces(child resource.Name, v resource.View) int64 {

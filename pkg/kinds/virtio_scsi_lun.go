@@ -85,9 +85,13 @@ func completeLun(m *pb.VirtioScsiLun, c resource.Completion) error {
 		slots = int64(t.GetMaxLuns())
 	}
 	taken := map[string]bool{}
+	var undecided resource.Name
 	for _, r := range c.View.Records(lunCollection) {
 		if other, ok := r.Message.(*pb.VirtioScsiLun); ok && other.GetTargetNameRef() == ref {
 			taken[r.Facts[factSlot]] = true
+			if r.State == resource.StateCreating {
+				undecided = r.Name
+			}
 		}
 	}
 	for n := range slots {
@@ -95,6 +99,9 @@ func completeLun(m *pb.VirtioScsiLun, c resource.Completion) error {
 			c.Facts[factSlot] = slot
 			return nil
 		}
+	}
+	if undecided != "" {
+		return mayBeLast(resource.Name(ref), undecided)
 	}
 	return errdefs.New(errdefs.ResourceExhausted, "%s has all of its %d LUNs", ref, slots)
 }
