@@ -21,7 +21,7 @@ GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-# What the tests need beyond Go, as program:debian-package. The race detector needs a C compiler.
+# What the tests need beyond Go, as program-or-file:debian-package. The race detector needs a C compiler.
 TEST_NEEDS := openssl:openssl redis-server:redis-server gcc:gcc qemu-system-x86_64:qemu-system-x86 xz:xz-utils lz4:lz4 zstd:zstd
 
 # What the virtual machines of tests/host are made of. These packages of Debian are unpacked here, never
@@ -30,6 +30,9 @@ GUEST := $(CURDIR)/.cache/guest
 
 # fio with the libraries it needs, which those machines run: unpacked, never installed.
 FIO := $(CURDIR)/.cache/fio
+
+# The ordinary kernel of Debian, for the machines of `make test-rdma`: unpacked, never installed.
+RDMA := $(CURDIR)/.cache/guest-rdma
 
 # One package of tests may take this long under the race detector before it counts as hung.
 TEST_TIMEOUT ?= 30m
@@ -85,6 +88,13 @@ test-hosts: test-needs ## Only the tests with Linux guests as hosts and storage 
 test-vfio-user: test-needs ## NVMe on PCIe in a guest: QEMU=path (10.1 on) SPDK=path; UNPLUG=1 when that QEMU survives unplugging
 	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) -tags vfiouser ./tests/host -run '^TestVfioUser' \
 		-vfio-user.qemu '$(QEMU)' -vfio-user.spdk '$(SPDK)' $(if $(UNPLUG),-vfio-user.unplug)
+
+# Debian has no SPDK with RDMA: SPDK=/path/of/spdk_tgt, which finds its libraries (LD_LIBRARY_PATH). The machines
+# get RDMA in software, for which the cloud kernel has no module.
+.PHONY: test-rdma
+test-rdma: TEST_NEEDS += rdma:iproute2 /etc/libibverbs.d/rxe.driver:ibverbs-providers
+test-rdma: test-needs $(RDMA) ## NVMe over RDMA and TCP between two guests on soft-RoCE: SPDK=path of one built with RDMA
+	$(GO) test -race -v -count=1 -timeout $(TEST_TIMEOUT) -tags rdma ./tests/host -run '^TestRDMA' -rdma.spdk '$(SPDK)'
 
 # Older SPDKs as opi-dataplane plays them; `make test` runs a part of this.
 .PHONY: test-versions
@@ -176,7 +186,7 @@ generate-check:
 .PHONY: test-needs
 test-needs: $(GUEST) $(FIO)
 	@missing=(); for need in $(TEST_NEEDS); do \
-		command -v "$${need%%:*}" >/dev/null || missing+=("$${need##*:}"); \
+		command -v "$${need%%:*}" >/dev/null || [ -e "$${need%%:*}" ] || missing+=("$${need##*:}"); \
 	done; \
 	[ "$${#missing[@]}" -eq 0 ] && exit 0; \
 	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
@@ -191,6 +201,16 @@ $(GUEST):
 	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
 	fetch() { apt-get download -qq -o APT::Sandbox::User=root "$$(kernel)" busybox-static; }; \
 	echo 'fetching for the tests, to be unpacked and not installed: a kernel and busybox'; \
+	rm -rf $@.new && mkdir -p $@.new && cd $@.new && \
+	{ fetch 2>/dev/null || { $$sudo apt-get update -qq && fetch; }; } && \
+	mv $@.new $@
+
+$(RDMA):
+	@command -v apt-get >/dev/null || { echo 'the guests of the tests need packages from Debian, and here is no apt-get'; exit 1; }; \
+	kernel() { apt-cache depends linux-image-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $$2; exit}'; }; \
+	sudo=; if [ "$$(id -u)" -ne 0 ]; then sudo='sudo -n'; fi; \
+	fetch() { apt-get download -qq -o APT::Sandbox::User=root "$$(kernel)"; }; \
+	echo 'fetching for the tests, to be unpacked and not installed: a kernel with soft-RoCE'; \
 	rm -rf $@.new && mkdir -p $@.new && cd $@.new && \
 	{ fetch 2>/dev/null || { $$sudo apt-get update -qq && fetch; }; } && \
 	mv $@.new $@

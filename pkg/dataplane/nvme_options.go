@@ -65,7 +65,8 @@ func (o *multipathOptions) multipath(usual host.Multipath) host.Multipath {
 }
 
 // nvmeOptions are the options of the host, as they are set and shown. Those with the tag fixed
-// belong to parts of SPDK that have no counterpart here: they keep their defaults.
+// belong to parts of SPDK that have no counterpart here: they keep their defaults. (transport_retry_count is
+// for RDMA and PCIe; SPDK takes it for paths over TCP too, which do not go by it there either.)
 type nvmeOptions struct {
 	ActionOnTimeout      timeoutAction    `rpc:"action_on_timeout" json:"action_on_timeout" fixed:"yes"`
 	TimeoutUS            uint64           `rpc:"timeout_us" json:"timeout_us" fixed:"yes"`
@@ -79,7 +80,7 @@ type nvmeOptions struct {
 	IoqPollPeriodUS      uint64           `rpc:"nvme_ioq_poll_period_us" json:"nvme_ioq_poll_period_us" fixed:"yes"`
 	IOQueueRequests      uint32           `rpc:"io_queue_requests" json:"io_queue_requests" fixed:"yes"`
 	DelayCmdSubmit       bool             `rpc:"delay_cmd_submit" json:"delay_cmd_submit" fixed:"yes"`
-	TransportRetryCount  uint32           `rpc:"transport_retry_count" json:"transport_retry_count" fixed:"yes"`
+	TransportRetryCount  uint32           `rpc:"transport_retry_count" json:"transport_retry_count"`
 	BdevRetryCount       int32            `rpc:"bdev_retry_count" json:"bdev_retry_count"`
 	TransportAckTimeout  uint8            `rpc:"transport_ack_timeout" json:"transport_ack_timeout"`
 	CtrlrLossTimeoutSec  int32            `rpc:"ctrlr_loss_timeout_sec" json:"ctrlr_loss_timeout_sec"`

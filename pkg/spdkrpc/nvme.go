@@ -26,6 +26,8 @@ type NvmeSetOptions struct {
 	FastIOFailTimeoutSec *uint32 `json:"fast_io_fail_timeout_sec,omitempty"`
 	// TransportAckTimeout is an exponent of two: for TCP of milliseconds, for RDMA of 4.096 µs.
 	TransportAckTimeout *uint8 `json:"transport_ack_timeout,omitempty"`
+	// TransportRetryCount is how often an RDMA adapter tries again, up to 7.
+	TransportRetryCount *uint32 `json:"transport_retry_count,omitempty"`
 	// IOPathStat turns the counters of paths on.
 	IOPathStat *bool `json:"io_path_stat,omitempty"`
 	// TCPConnectTimeoutMs bounds a TCP connect; see Features.TCPConnectTimeout.

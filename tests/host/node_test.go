@@ -47,9 +47,17 @@ func newNode(t *testing.T, flags ...string) *node {
 // newNodeOf starts a bridge on a data plane, with further flags.
 func newNodeOf(t *testing.T, dataPlane *testkit.DataPlaneProcess, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, dataPlane: dataPlane}
+	n := newNodeAt(t, dataPlane.Addr(), flags...)
+	n.dataPlane = dataPlane
+	return n
+}
+
+// newNodeAt starts a bridge on a data plane that something else has started.
+func newNodeAt(t *testing.T, spdk string, flags ...string) *node {
+	t.Helper()
+	n := &node{t: t}
 	n.bridge = testkit.Bridge(t, testkit.BridgeConfig{
-		SPDK: n.dataPlane.Addr(), Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"),
+		SPDK: spdk, Store: "bolt://" + filepath.Join(t.TempDir(), "state.db"),
 		WaitFor: "/healthz", // it must start whatever else is away
 		Flags:   flags,
 	})

@@ -101,6 +101,8 @@ func (d *Driver) attach(ctx context.Context, step *driver.Step, p *driver.Path) 
 		switch {
 		case p.TLSKey != "":
 			check += ", and that it listens with TLS and has the same TLS key for us"
+		case a.Transport == driver.TransportRDMA:
+			check += ", and that a device with RDMA leads there"
 		case a.Transport == driver.TransportTCP:
 			check += ", and whether it listens with TLS, for which the path needs a TLS key"
 		}

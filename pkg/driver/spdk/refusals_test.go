@@ -54,6 +54,7 @@ func TestRefusals(t *testing.T) {
 		{"bdev_nvme_detach_controller", "Connection timed out", -110, driver.Delete, path, errdefs.Unavailable, "c"},
 		{"bdev_nvme_detach_controller", "No such device or address", -6, driver.Delete, path, "", ""},
 		{"nvmf_create_transport", "Failed to create transport.", -32603, driver.Create, rdma, errdefs.FailedPrecondition, "no RDMA device"},
+		{"bdev_nvme_attach_controller", "Input/output error", -5, driver.Create, &overRDMA, errdefs.Unavailable, "device with RDMA"},
 		{"bdev_nvme_attach_controller", "No such device", -19, driver.Create, &overRDMA, errdefs.FailedPrecondition, "no device for RDMA"},
 		{"bdev_nvme_attach_controller", "no TLS here", -95, driver.Create, &secure, errdefs.Unimplemented, "no TLS with pre-shared keys"},
 		{"bdev_nvme_attach_controller", "Required key not available", -126, driver.Create, &secure, errdefs.FailedPrecondition, "key0"},

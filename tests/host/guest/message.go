@@ -22,6 +22,7 @@ const (
 	CommandMarkLoad  = "mark-load"  // the device; Report since the last mark
 	CommandProgress  = "progress"   // the device; the number of requests done since the start
 	CommandStopLoad  = "stop-load"  // the device; Report since the last mark, with a last look at all blocks
+	CommandRelay     = "relay"      // Relay
 	CommandPowerOff  = "power-off"  // nothing; no answer
 )
 
@@ -70,6 +71,14 @@ type Range struct {
 	Device string `json:"device"`
 	Offset int64  `json:"offset"`
 	Bytes  int64  `json:"bytes"`
+}
+
+// Relay makes a unix socket of the guest a TCP port, for as long as the machine runs.
+type Relay struct {
+	// Port is taken at all addresses.
+	Port int `json:"port"`
+	// Socket is the path; it may come and go.
+	Socket string `json:"socket"`
 }
 
 // Load is verified I/O to a device, around the page cache, until it is stopped.

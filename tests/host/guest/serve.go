@@ -110,6 +110,8 @@ func (s *server) do(ctx context.Context, r Request) (any, error) {
 		return with(r, func(script string) (any, error) { return shell(ctx, script) })
 	case CommandZero:
 		return with(r, func(r Range) (any, error) { return nil, zero(r) })
+	case CommandRelay:
+		return with(r, func(r Relay) (any, error) { return nil, relay(ctx, r) })
 	case CommandStartLoad:
 		return with(r, func(l Load) (any, error) { return nil, s.start(ctx, l) })
 	case CommandMarkLoad, CommandStopLoad, CommandProgress:

@@ -145,6 +145,9 @@ func (m *Machine) Shell(script string) string {
 	return o.Output
 }
 
+// Relay makes a unix socket of the guest a TCP port of it.
+func (m *Machine) Relay(r guest.Relay) { m.tb.Helper(); m.do(guest.CommandRelay, r, nil) }
+
 // Zero makes a disk write zeroes.
 func (m *Machine) Zero(r guest.Range) { m.tb.Helper(); m.do(guest.CommandZero, r, nil) }
 

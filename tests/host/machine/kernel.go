@@ -4,6 +4,7 @@ package machine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +16,8 @@ import (
 	"strings"
 )
 
-// packages is where `make test-needs` puts Debian packages, below the top of the module.
+// packages is where `make test-needs` puts Debian packages, below the top of the module: the ordinary
+// kernel and busybox.
 const packages = ".cache/guest"
 
 // remedy ends messages about what is missing.
@@ -28,14 +30,15 @@ type system struct {
 	modules *modules
 }
 
-// unpack unpacks the packages into a folder beside them, once; later calls find it.
-func unpack(ctx context.Context) (*system, error) {
+// unpack unpacks busybox and the kernel of a folder, which is below the top of the module and packages if
+// empty, into a folder beside the kernel, once; later calls find it.
+func unpack(ctx context.Context, kernel string) (*system, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	cache := filepath.Join(root, packages)
-	kernelDeb, err := newest(cache, "linux-image-*.deb")
+	kernelDeb, err := newest(filepath.Join(root, cmp.Or(kernel, packages)), "linux-image-*.deb")
 	if err != nil {
 		return nil, err
 	}

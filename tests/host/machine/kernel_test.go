@@ -51,7 +51,7 @@ func TestImagesThatAreNone(t *testing.T) {
 }
 
 func TestModulesComeAfterWhatTheyNeed(t *testing.T) {
-	s, err := unpack(t.Context())
+	s, err := unpack(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

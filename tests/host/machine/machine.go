@@ -40,6 +40,9 @@ type Forward struct{ Here, Guest int }
 type Config struct {
 	// Modules are the kernel modules that the test will load, by name; what they need comes with them.
 	Modules []string
+	// Kernel is the folder, below the top of the module, with the package of another kernel than most tests
+	// use.
+	Kernel string
 	// Processors is 1 if 0.
 	Processors int
 	// MemoryMiB is 512 if 0. It is shared memory, as vhost-user needs it.
@@ -91,7 +94,7 @@ func Start(tb testing.TB, configs ...Config) []*Machine {
 
 func launch(tb testing.TB, cfg Config) *Machine {
 	tb.Helper()
-	s, err := unpack(tb.Context())
+	s, err := unpack(tb.Context(), cfg.Kernel)
 	if err != nil {
 		tb.Fatal(err)
 	}
