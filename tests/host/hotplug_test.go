@@ -226,27 +226,30 @@ func TestHotPlugOnPCIExpress(t *testing.T) {
 	refused(t, p.plug(t.Context(), "nowhere", "aioVolumes/file-4", 0, 0, 1), codes.FailedPrecondition, "bus port.0, slot 1")
 }
 
+// amid kills the bridge that long after a request was made, and starts it again.
+func (n *node) amid(after time.Duration, do func(context.Context) error) {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(n.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	<-time.After(after)
+	n.bridge.Kill()
+	cancel()
+	<-done // whatever it says
+	n.bridge.Start()
+	n.whole()
+}
+
 // crash kills the bridge at several moments of a plugging and of an unplugging: what is listed after is what the
 // guest has, and nothing is left of what is not.
 func (p *plugs) crash(volume string) {
 	p.t.Helper()
-	amid := func(after time.Duration, do func(context.Context) error) {
-		ctx, cancel := context.WithCancel(p.t.Context())
-		done := make(chan error, 1)
-		go func() { done <- do(ctx) }()
-		<-time.After(after)
-		p.bridge.Kill()
-		cancel()
-		<-done // whatever it says
-		p.bridge.Start()
-		p.whole()
-	}
 	for i := range 6 {
-		amid(time.Duration(i)*3*time.Millisecond, func(ctx context.Context) error { return p.plug(ctx, "crash", volume, 0, 0, 12) })
+		p.amid(time.Duration(i)*3*time.Millisecond, func(ctx context.Context) error { return p.plug(ctx, "crash", volume, 0, 0, 12) })
 		p.agree()
 		testkit.Eventually(p.t, "it is plugged", func() error { return p.plug(p.t.Context(), "crash", volume, 0, 0, 12) })
 		p.sees(6)
-		amid(time.Duration(i)*20*time.Millisecond, func(ctx context.Context) error {
+		p.amid(time.Duration(i)*20*time.Millisecond, func(ctx context.Context) error {
 			_, err := p.blks.DeleteVirtioBlk(ctx, &pb.DeleteVirtioBlkRequest{Name: "virtioBlks/crash"})
 			return err
 		})

@@ -5,10 +5,12 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +65,8 @@ func (f *functions) start() {
 }
 
 // show makes a controller of a subsystem at a place.
-func (f *functions) show(subsystem, id string, port, physical, virtual int32) error {
-	_, err := f.front.CreateNvmeController(f.t.Context(), &pb.CreateNvmeControllerRequest{
+func (f *functions) show(ctx context.Context, subsystem, id string, port, physical, virtual int32) error {
+	_, err := f.front.CreateNvmeController(ctx, &pb.CreateNvmeControllerRequest{
 		Parent: "nvmeSubsystems/" + subsystem, NvmeControllerId: id,
 		NvmeController: &pb.NvmeController{Spec: &pb.NvmeControllerSpec{
 			Trtype: pb.NvmeTransportType_NVME_TRANSPORT_TYPE_PCIE,
@@ -77,8 +79,8 @@ func (f *functions) show(subsystem, id string, port, physical, virtual int32) er
 }
 
 // hide deletes a controller.
-func (f *functions) hide(subsystem, id string) error {
-	_, err := f.front.DeleteNvmeController(f.t.Context(), &pb.DeleteNvmeControllerRequest{
+func (f *functions) hide(ctx context.Context, subsystem, id string) error {
+	_, err := f.front.DeleteNvmeController(ctx, &pb.DeleteNvmeControllerRequest{
 		Name: "nvmeSubsystems/" + subsystem + "/nvmeControllers/" + id, AllowMissing: true,
 	})
 	return err
@@ -158,10 +160,10 @@ func TestVfioUser(t *testing.T) {
 	side := f.namespace("side", "side", &pb.NvmeNamespaceSpec{VolumeNameRef: f.file("side-file", 8*mib)})
 	isSide := byUUID(side.GetSpec().GetUuid())
 
-	refused(t, f.show("disks", "pcie", 0, 0, 3), codes.Unavailable, "QEMU")
+	refused(t, f.show(t.Context(), "disks", "pcie", 0, 0, 3), codes.Unavailable, "QEMU")
 	f.empty()
 	f.start()
-	testkit.Eventually(t, "the first controller is plugged", func() error { return f.show("disks", "pcie", 0, 0, 3) })
+	testkit.Eventually(t, "the first controller is plugged", func() error { return f.show(t.Context(), "disks", "pcie", 0, 0, 3) })
 	d := find(t, f.guest, "the first disk", isFirst)
 	same(t, d, first, subsystem)
 	if at := f.place(pcieNQN); at != "03.0" {
@@ -175,7 +177,7 @@ func TestVfioUser(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { changes(t, f.node, f.guest, file, first, subsystem) })
 	t.Run("a second one", func(t *testing.T) {
 		began := time.Now()
-		f.must(f.show("side", "pcie", 0, 1, 32)) // runs on into the second bus
+		f.must(f.show(t.Context(), "side", "pcie", 0, 1, 32)) // runs on into the second bus
 		made := time.Since(began)
 		find(t, f.guest, "the disk", isSide)
 		t.Logf("made in %s, seen after %s", milliseconds(made), milliseconds(time.Since(began)))
@@ -184,9 +186,9 @@ func TestVfioUser(t *testing.T) {
 		}
 	})
 	t.Run("refusals", func(t *testing.T) {
-		refused(t, f.show("side", "taken", 1, 0, 9), codes.FailedPrecondition, "bus pci.opi.1, slot 9", "other")
-		refused(t, f.show("side", "beyond", 0, 0, 64), codes.InvalidArgument, "pcie_id", "pci.opi.0, pci.opi.1")
-		refused(t, f.show("side", "double", 0, 0, 3), codes.AlreadyExists, "spec.pcie_id", "nvmeSubsystems/disks")
+		refused(t, f.show(t.Context(), "side", "taken", 1, 0, 9), codes.FailedPrecondition, "bus pci.opi.1, slot 9", "other")
+		refused(t, f.show(t.Context(), "side", "beyond", 0, 0, 64), codes.InvalidArgument, "pcie_id", "pci.opi.0, pci.opi.1")
+		refused(t, f.show(t.Context(), "side", "double", 0, 0, 3), codes.AlreadyExists, "spec.pcie_id", "nvmeSubsystems/disks")
 		if left, _ := filepath.Glob(filepath.Join(f.dir, "*")); len(left) != 2 {
 			t.Errorf("endpoints %q are left", left)
 		}
@@ -206,23 +208,27 @@ func TestVfioUser(t *testing.T) {
 
 	t.Run("deletion", func(t *testing.T) {
 		if !*vfioUnplug {
-			refused(t, f.hide("side", "pcie"), codes.Unavailable, "switched off", "--unplug-nvme")
+			refused(t, f.hide(t.Context(), "side", "pcie"), codes.Unavailable, "switched off", "--unplug-nvme")
 			find(t, f.guest, "the disk still", isSide)
 			return
 		}
 		for range 3 {
 			began := time.Now()
-			f.insist(func() error { return f.hide("side", "pcie") })
+			f.insist(func() error { return f.hide(t.Context(), "side", "pcie") })
 			t.Logf("deleted in %s", milliseconds(time.Since(began)))
 			gone(t, f.guest, "the disk", isSide)
-			f.must(f.show("side", "pcie", 0, 1, 32))
+			f.must(f.show(t.Context(), "side", "pcie", 0, 1, 32))
 			find(t, f.guest, "the disk again", isSide)
 		}
 	})
+	if *vfioUnplug {
+		t.Run("two controllers of one subsystem", func(t *testing.T) { f.twoWays(t, device) })
+		t.Run("crashes of the bridge", func(*testing.T) { f.crash(isSide) })
+	}
 	t.Run("restart of QEMU", func(t *testing.T) {
 		want := f.sum(device)
 		f.guest.Kill()
-		testkit.Eventually(t, "a controller of a guest that is off is deleted", func() error { return f.hide("side", "pcie") })
+		testkit.Eventually(t, "a controller of a guest that is off is deleted", func() error { return f.hide(t.Context(), "side", "pcie") })
 		f.start()
 		f.whole()
 		d := find(t, f.guest, "the first disk", isFirst)
@@ -262,7 +268,7 @@ func TestVfioUser(t *testing.T) {
 	})
 	if !*vfioUnplug {
 		f.guest.Kill()
-		testkit.Eventually(t, "it is deleted", func() error { return f.hide("disks", "pcie") })
+		testkit.Eventually(t, "it is deleted", func() error { return f.hide(t.Context(), "disks", "pcie") })
 		f.empty()
 		return
 	}
@@ -287,16 +293,73 @@ func TestVfioUser(t *testing.T) {
 			}
 			return nil
 		})
-		refused(t, f.hide("disks", "pcie"), codes.Unavailable)
+		refused(t, f.hide(t.Context(), "disks", "pcie"), codes.Unavailable)
 		f.dataPlane.Start()
-		f.insist(func() error { return f.hide("disks", "pcie") })
+		f.insist(func() error { return f.hide(t.Context(), "disks", "pcie") })
 		gone(t, f.guest, "the first disk", isFirst)
 	})
-	f.insist(func() error { return f.show("disks", "pcie", 0, 0, 3) }) // the place is free
+	f.insist(func() error { return f.show(t.Context(), "disks", "pcie", 0, 0, 3) }) // the place is free
 	find(t, f.guest, "the first disk again", isFirst)
-	f.insist(func() error { return f.hide("disks", "pcie") })
+	f.insist(func() error { return f.hide(t.Context(), "disks", "pcie") })
 	gone(t, f.guest, "the first disk", isFirst)
 	f.empty()
+}
+
+// twoWays takes one of the two ways to a disk away, and then the other, under load.
+func (f *functions) twoWays(t *testing.T, device string) {
+	ways := func(want int) {
+		testkit.Eventually(t, fmt.Sprintf("the guest has %d controllers", want), func() error {
+			// A way counts when it leads to both namespaces.
+			all := strings.Fields(f.guest.Shell(fmt.Sprintf(
+				"cd /sys/class/nvme; for c in *; do if [ $(cat $c/subsysnqn) = %s ]; then ls $c | grep -c 'n[0-9]*n[0-9]$\\|c[0-9]*n[0-9]$' || true; fi; done", pcieNQN)))
+			if !slices.Equal(all, slices.Repeat([]string{"2"}, want)) {
+				return fmt.Errorf("they have %q namespaces", all)
+			}
+			return nil
+		})
+	}
+	f.must(f.show(t.Context(), "disks", "second", 1, 0, 5))
+	ways(2)
+	f.guest.StartLoad(guest.Load{Device: device, Bytes: 8 * mib, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 10})
+	f.insist(func() error { return f.hide(t.Context(), "disks", "pcie") })
+	ways(1)
+	moves(t, f.guest, device, "on the second way")
+	f.must(f.show(t.Context(), "disks", "pcie", 0, 0, 3))
+	ways(2)
+	f.insist(func() error { return f.hide(t.Context(), "disks", "second") })
+	ways(1)
+	lastLook(t, f.guest, device)
+}
+
+// crash kills the bridge at several moments of a plugging and of an unplugging: what is listed after is what the
+// guest has.
+func (f *functions) crash(disk func(guest.Disk) bool) {
+	f.t.Helper()
+	show := func(ctx context.Context) error { return f.show(ctx, "side", "pcie", 0, 1, 32) }
+	hide := func(ctx context.Context) error { return f.hide(ctx, "side", "pcie") }
+	agree := func() {
+		f.t.Helper()
+		testkit.Eventually(f.t, "bridge and guest agree", func() error {
+			list, err := f.front.ListNvmeControllers(f.t.Context(), &pb.ListNvmeControllersRequest{Parent: "nvmeSubsystems/side"})
+			if err != nil {
+				return err
+			}
+			if has := slices.ContainsFunc(f.guest.Disks(), disk); has != (len(list.GetNvmeControllers()) == 1) {
+				return fmt.Errorf("%v are listed, that the guest has the disk is %t", list.GetNvmeControllers(), has)
+			}
+			return nil
+		})
+	}
+	for i := range 6 {
+		f.amid(time.Duration(i)*20*time.Millisecond, hide)
+		agree()
+		f.insist(func() error { return hide(f.t.Context()) })
+		gone(f.t, f.guest, "the disk", disk)
+		f.amid(time.Duration(i)*10*time.Millisecond, show)
+		agree()
+		f.insist(func() error { return show(f.t.Context()) })
+		find(f.t, f.guest, "the disk", disk)
+	}
 }
 
 // TestVfioUserOnPCIExpress has controllers on root ports, which have one slot each.
@@ -309,7 +372,7 @@ func TestVfioUserOnPCIExpress(t *testing.T) {
 		f.subsystem(id, &pb.NvmeSubsystemSpec{Nqn: pcieNQN + id})
 		ns := f.namespace(id, id, &pb.NvmeNamespaceSpec{VolumeNameRef: f.file(id, 4*mib)})
 		began := time.Now()
-		f.insist(func() error { return f.show(id, "pcie", port, 0, 0) })
+		f.insist(func() error { return f.show(t.Context(), id, "pcie", port, 0, 0) })
 		d := find(t, f.guest, "the disk", byUUID(ns.GetSpec().GetUuid()))
 		t.Logf("port %d: seen after %s", port, milliseconds(time.Since(began)))
 		f.guest.StartLoad(guest.Load{Device: "/dev/" + d.Name, IOSizeBytes: 4096, Depth: 4, WritePercent: 50, Seed: 9})
@@ -318,9 +381,9 @@ func TestVfioUserOnPCIExpress(t *testing.T) {
 			continue
 		}
 		began = time.Now()
-		f.insist(func() error { return f.hide(id, "pcie") })
+		f.insist(func() error { return f.hide(t.Context(), id, "pcie") })
 		t.Logf("port %d: deleted in %s", port, milliseconds(time.Since(began)))
 		gone(t, f.guest, "the disk", byUUID(ns.GetSpec().GetUuid()))
 	}
-	refused(t, f.show("disk-0", "nowhere", 0, 0, 1), codes.FailedPrecondition, "bus port.0, slot 1")
+	refused(t, f.show(t.Context(), "disk-0", "nowhere", 0, 0, 1), codes.FailedPrecondition, "bus port.0, slot 1")
 }

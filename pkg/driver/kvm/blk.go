@@ -123,6 +123,11 @@ func (d *Driver) rollBack(ctx context.Context, o driver.Object, err error) error
 func (d *Driver) release(ctx context.Context, o driver.Object, patience bool) error {
 	waiting, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
+	if l, ok := o.(*driver.Listener); ok {
+		if err := d.left(waiting, l); err != nil {
+			return err
+		}
+	}
 	for {
 		err := d.inner(ctx, driver.Step{Op: driver.Delete, Object: o})
 		if !patience || !errors.Is(err, errdefs.FailedPrecondition) || pause(waiting, lookPause) != nil {

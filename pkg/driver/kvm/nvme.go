@@ -134,6 +134,26 @@ func (d *Driver) updateNvme(ctx context.Context, l *driver.Listener) error {
 	return d.createNvme(ctx, &driver.Step{Op: driver.Create, Object: l, Adopt: true}, l)
 }
 
+// left waits until QEMU has closed its connection to an endpoint, which it does a moment after it has told
+// that the device is gone: one that is cut off at that moment aborts, and the guest with it.
+func (d *Driver) left(ctx context.Context, l *driver.Listener) error {
+	counter, ok := d.cfg.Inner.(driver.HostCounter)
+	for ok && !d.look().gone {
+		hosts, err := counter.ConnectedHosts(ctx, l.Subsystem)
+		switch {
+		case errors.Is(err, errdefs.NotFound) || err == nil && hosts[l.Key()] == 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("look whether QEMU has left the endpoint: %w", err)
+		}
+		if pause(ctx, lookPause) != nil {
+			return errdefs.New(errdefs.FailedPrecondition,
+				"PCIe endpoint %s of subsystem %s: a host is connected to it, and may not survive that it goes", l.Address.Traddr, l.Subsystem)
+		}
+	}
+	return nil
+}
+
 // deleteNvme unplugs the device, then deletes the endpoint.
 func (d *Driver) deleteNvme(ctx context.Context, l *driver.Listener) error {
 	id := nvmeID(l)
