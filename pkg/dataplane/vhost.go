@@ -23,6 +23,7 @@ func vhostMethods() []method {
 	return []method{
 		taking("vhost_create_blk_controller", refusedArgument, createVhostBlk).lenient(),
 		taking("vhost_create_scsi_controller", refusedArgument, createVhostSCSI),
+		taking("vhost_start_scsi_controller", refusedArgument, startVhostSCSI),
 		taking("vhost_scsi_controller_add_target", refusedArgument, addSCSITarget),
 		taking("vhost_scsi_controller_remove_target", refusedArgument, removeSCSITarget),
 		taking("vhost_get_controllers", refusedInternalArgument, getVhosts).maybe(),

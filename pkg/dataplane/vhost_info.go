@@ -77,7 +77,7 @@ func (v *vhosts) result(c *vhostController) (vhostResult, bool) {
 	v.mu.Unlock()
 	if c.scsi != nil {
 		targets := c.scsi.results()
-		r.Socket, r.BackendSpecific.SCSI = c.scsi.socket.path, &targets
+		r.Socket, r.BackendSpecific.SCSI = socketPath(v.dir, c.name), &targets
 		return r, true
 	}
 	served, err := v.blk.Controller(c.name)
@@ -111,6 +111,11 @@ type vhostBlkConfig struct {
 type vhostSCSIConfig struct {
 	Ctrlr   string `json:"ctrlr"`
 	CPUMask string `json:"cpumask"`
+	Delay   bool   `json:"delay"`
+}
+
+type vhostNameConfig struct {
+	Ctrlr string `json:"ctrlr"`
 }
 
 type scsiTargetConfig struct {
@@ -136,12 +141,13 @@ func (v *vhosts) config(scsi bool) []configEntry {
 		}
 		switch b := r.BackendSpecific.Block; {
 		case scsi:
-			out = append(out, configEntry{Method: "vhost_create_scsi_controller", Params: vhostSCSIConfig{Ctrlr: r.Ctrlr, CPUMask: r.CPUMask}})
+			out = append(out, configEntry{Method: "vhost_create_scsi_controller", Params: vhostSCSIConfig{Ctrlr: r.Ctrlr, CPUMask: r.CPUMask, Delay: true}})
 			for _, t := range *r.BackendSpecific.SCSI {
 				out = append(out, configEntry{Method: "vhost_scsi_controller_add_target", Params: scsiTargetConfig{
 					Ctrlr: r.Ctrlr, Num: t.Num, BdevName: t.LUNs[0].BdevName,
 				}})
 			}
+			out = append(out, configEntry{Method: "vhost_start_scsi_controller", Params: vhostNameConfig{r.Ctrlr}})
 		case b.Bdev == nil:
 			continue
 		default:

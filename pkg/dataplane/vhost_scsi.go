@@ -43,10 +43,13 @@ func (i *scsiIDs) put(id int) {
 // scsiController keeps the books of a vhost-scsi controller: its targets hold their bdevs open as
 // they would with SPDK, but nobody serves SCSI, so who connects to its socket is sent away.
 type scsiController struct {
-	socket *scsiSocket
-	ids    *scsiIDs
+	ids *scsiIDs
+	// vanish forgets the controller.
+	vanish func()
 
 	mu sync.Mutex
+	// socket is nil until the controller is started; guarded by mu.
+	socket *scsiSocket
 	// targets are by number; guarded by mu.
 	targets [maxSCSITargets]*scsiTarget
 	// closed refuses further targets; guarded by mu.
@@ -86,18 +89,42 @@ func (s *scsiController) add(bdevs *bdev.Registry, num int, name string) (int, s
 	return num, 0
 }
 
-// remove lets go of a target, if it is still there.
+// remove lets go of a target, if it is still there. With its last target goes a controller that has not been
+// started, as with SPDK.
 func (s *scsiController) remove(t *scsiTarget) {
 	s.mu.Lock()
 	i := slices.Index(s.targets[:], t)
 	if i >= 0 {
 		s.targets[i] = nil
 	}
+	last := i >= 0 && s.socket == nil && !s.closed && s.targets == [maxSCSITargets]*scsiTarget{}
 	s.mu.Unlock()
 	if i >= 0 {
 		s.ids.put(t.id)
 		_ = t.desc.Close()
 	}
+	if last {
+		s.vanish()
+	}
+}
+
+// start makes the socket, if there is none.
+func (s *scsiController) start(v *vhosts, name string) syscall.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return syscall.ENODEV
+	case s.socket != nil:
+		return 0
+	}
+	socket, err := listenSCSI(v.dir, name, v.log)
+	if err != nil {
+		v.log.Debug("vhost controller not started", "err", err)
+		return syscall.EIO
+	}
+	s.socket = socket
+	return 0
 }
 
 // at returns a target, or nil.
@@ -122,14 +149,16 @@ func (s *scsiController) users(name string) int {
 func (s *scsiController) close() {
 	s.mu.Lock()
 	s.closed = true
-	targets := s.targets
+	targets, socket := s.targets, s.socket
 	s.mu.Unlock()
 	for _, t := range targets {
 		if t != nil {
 			s.remove(t)
 		}
 	}
-	s.socket.close()
+	if socket != nil {
+		socket.close()
+	}
 }
 
 // targetResult is a target as vhost_get_controllers shows it.
@@ -165,25 +194,17 @@ type createVhostSCSIParams struct {
 	Delay   bool   `rpc:"delay"`
 }
 
+// createVhostSCSI makes a controller, with its socket unless that is to come later.
 func createVhostSCSI(_ context.Context, c *call, p *createVhostSCSIParams) {
-	if p.Delay {
-		c.fail(refusedArgument.code, "delay cannot be used: opi-dataplane starts a controller when it is made")
-		return
-	}
 	v := c.server.vhost
 	made, errno := newController(p.Ctrlr, p.CPUMask)
-	if errno == 0 {
-		if v.find(p.Ctrlr) != nil {
-			errno = syscall.EEXIST
-		}
+	if errno == 0 && v.find(p.Ctrlr) != nil {
+		errno = syscall.EEXIST
 	}
 	if errno == 0 {
-		socket, err := listenSCSI(v.dir, p.Ctrlr, v.log)
-		if err != nil {
-			c.server.cfg.Log.Debug("vhost controller not created", "err", err)
-			errno = syscall.EIO
-		} else {
-			made.scsi = &scsiController{socket: socket, ids: &c.server.scsiIDs}
+		made.scsi = &scsiController{ids: &c.server.scsiIDs, vanish: func() { v.drop(made) }}
+		if !p.Delay {
+			errno = made.scsi.start(v, p.Ctrlr)
 		}
 	}
 	if errno != 0 {
@@ -191,6 +212,25 @@ func createVhostSCSI(_ context.Context, c *call, p *createVhostSCSIParams) {
 		return
 	}
 	v.put(made)
+	c.reply(true)
+}
+
+// startVhostSCSI makes the socket of a controller.
+func startVhostSCSI(_ context.Context, c *call, p *vhostParams) {
+	if controller := c.server.vhost.find(p.Ctrlr); controller != nil && controller.scsi == nil {
+		c.server.cfg.Log.Error("a vhost-blk controller was to be started: SPDK would be gone now", "controller", p.Ctrlr)
+		if c.server.cfg.CrashLikeSPDK && c.server.cfg.Kill(syscall.SIGKILL) == nil {
+			return
+		}
+	}
+	s := c.scsi(p.Ctrlr)
+	if s == nil {
+		return
+	}
+	if errno := s.start(c.server.vhost, p.Ctrlr); errno != 0 {
+		c.failVhost(errno)
+		return
+	}
 	c.reply(true)
 }
 

@@ -17,17 +17,21 @@ const maxSocketBytes = 107
 
 // scsiSocket is the socket of a vhost-scsi controller. Who connects is sent away.
 type scsiSocket struct {
-	path     string
 	listener *net.UnixListener
 	log      *slog.Logger
 	once     sync.Once
 	done     chan struct{} // closed when nobody accepts any more
 }
 
+// socketPath returns where the socket of a controller is, once it has one.
+func socketPath(dir, name string) string {
+	path := filepath.Join(dir, name)
+	return path[:min(len(path), maxSocketBytes)]
+}
+
 // listenSCSI makes a socket. An old socket is replaced, another file is not.
 func listenSCSI(dir, name string, log *slog.Logger) (*scsiSocket, error) {
-	path := filepath.Join(dir, name)
-	path = path[:min(len(path), maxSocketBytes)]
+	path := socketPath(dir, name)
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && info.Mode().Type() != os.ModeSocket:
@@ -44,7 +48,7 @@ func listenSCSI(dir, name string, log *slog.Logger) (*scsiSocket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s := &scsiSocket{path: path, listener: l, log: log.With("controller", name), done: make(chan struct{})}
+	s := &scsiSocket{listener: l, log: log.With("controller", name), done: make(chan struct{})}
 	go s.run()
 	return s, nil
 }

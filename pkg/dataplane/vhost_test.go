@@ -106,9 +106,54 @@ func TestVhostNamesOnDisk(t *testing.T) {
 	c.want("vhost_create_scsi_controller", `{"ctrlr":"x","cpumask":"0"}`, "-32602 Invalid argument")
 	c.want("vhost_controller_set_coalescing", `{"ctrlr":"left","delay_base_us":5000000,"iops_threshold":60000}`, "-32602 Invalid argument")
 	c.want("vhost_controller_set_coalescing", `{"ctrlr":"left","delay_base_us":5,"iops_threshold":99}`, "-32602 Invalid argument")
-	if a := c.call("vhost_create_scsi_controller", `{"ctrlr":"late","delay":true}`); a.Error.Code != -32602 || !strings.Contains(a.Error.Message, "delay") {
-		t.Errorf("a controller that is started later: %s", said(a))
-	}
 	c.want("virtio_blk_get_transports", `{"name":"vhost_user_blk"}`, `[{"name":"vhost_user_blk"}]`)
 	c.want("virtio_blk_get_transports", `{"name":"vfio_user"}`, "-19 No such device")
+}
+
+// TestVhostSCSIStart: a controller that is started later has no socket until then, and goes with its last
+// target.
+func TestVhostSCSIStart(t *testing.T) {
+	s, path := serve(t)
+	c := dial(t, path)
+	c.must("bdev_null_create", `{"name":"n","block_size":512,"num_blocks":64}`)
+	socket := filepath.Join(s.cfg.VhostDir, "late")
+	const late, target = `{"ctrlr":"late","delay":true}`, `{"ctrlr":"late","scsi_target_num":3,"bdev_name":"n"}`
+	for _, take := range [][2]string{
+		{"vhost_scsi_controller_remove_target", `{"ctrlr":"late","scsi_target_num":3}`},
+		{"bdev_null_delete", `{"name":"n"}`},
+		{"vhost_delete_controller", `{"ctrlr":"late"}`},
+	} {
+		c.must("vhost_create_scsi_controller", late)
+		c.must("vhost_scsi_controller_add_target", target)
+		if _, err := os.Stat(socket); !os.IsNotExist(err) {
+			t.Errorf("a controller that has not been started has a socket: %v", err)
+		}
+		if got := string(c.must("vhost_get_controllers", "")); !strings.Contains(got, socket) || !strings.Contains(got, `"scsi_dev_num":3`) {
+			t.Errorf("a controller that has not been started is shown as %s", got)
+		}
+		c.must(take[0], take[1])
+		c.want("vhost_get_controllers", "", "[]")
+		if take[0] == "bdev_null_delete" {
+			c.must("bdev_null_create", `{"name":"n","block_size":512,"num_blocks":64}`)
+		}
+	}
+	c.must("vhost_create_scsi_controller", late)
+	c.must("vhost_scsi_controller_add_target", target)
+	for range 2 {
+		c.must("vhost_start_scsi_controller", `{"ctrlr":"late"}`)
+	}
+	if _, err := os.Stat(socket); err != nil {
+		t.Errorf("a controller that has been started: %v", err)
+	}
+	c.must("vhost_scsi_controller_remove_target", `{"ctrlr":"late","scsi_target_num":3}`)
+	c.must("vhost_scsi_controller_add_target", target)
+	c.must("vhost_delete_controller", `{"ctrlr":"late"}`)
+	c.want("vhost_start_scsi_controller", `{"ctrlr":"late"}`, "-32602 No such device")
+	c.must("vhost_create_blk_controller", `{"ctrlr":"blk","dev_name":"n"}`)
+	c.want("vhost_start_scsi_controller", `{"ctrlr":"blk"}`, "-32602 Invalid argument")
+	if err := os.WriteFile(socket, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.must("vhost_create_scsi_controller", late)
+	c.want("vhost_start_scsi_controller", `{"ctrlr":"late"}`, "-32602 Input/output error")
 }

@@ -15,6 +15,8 @@ const (
 	TypeVirtioScsi Type = "virtio_scsi"
 	// TypeVirtioScsiTarget is a volume in one of the slots of a virtio-scsi controller.
 	TypeVirtioScsiTarget Type = "virtio_scsi_target"
+	// TypeVirtioScsiSocket is what a host reaches a virtio-scsi controller through.
+	TypeVirtioScsiSocket Type = "virtio_scsi_socket"
 )
 
 // MaxVirtioScsiTargets is the number of slots of a virtio-scsi controller (SPDK's vhost-scsi).
@@ -130,6 +132,39 @@ func (s *VirtioScsi) Differences(observed Object) []string {
 
 // Remedy implements [Object]: a controller carries its targets.
 func (s *VirtioScsi) Remedy([]string) Remedy { return RemedyNone }
+
+// VirtioScsiSocket is what a host reaches a virtio-scsi controller through, with all that is in its slots
+// by then. It goes with the controller and not before.
+type VirtioScsiSocket struct {
+	// Controller is the name of the controller.
+	Controller string
+}
+
+// VirtioScsiSocketKey returns the key of that controller's socket.
+func VirtioScsiSocketKey(controller string) Key { return Key{TypeVirtioScsiSocket, controller} }
+
+// Key implements [Object].
+func (s *VirtioScsiSocket) Key() Key { return VirtioScsiSocketKey(s.Controller) }
+
+// Needs implements [Object].
+func (s *VirtioScsiSocket) Needs() []Key { return []Key{VirtioScsiKey(s.Controller)} }
+
+// LeadsTo implements [Entrance].
+func (s *VirtioScsiSocket) LeadsTo() Key { return VirtioScsiKey(s.Controller) }
+
+// Open implements [Entrance].
+func (s *VirtioScsiSocket) Open() bool { return true }
+
+// Differences implements [Object].
+func (s *VirtioScsiSocket) Differences(observed Object) []string {
+	if _, ok := observed.(*VirtioScsiSocket); !ok {
+		return []string{"type"}
+	}
+	return nil
+}
+
+// Remedy implements [Object].
+func (s *VirtioScsiSocket) Remedy([]string) Remedy { return RemedyNone }
 
 // VirtioScsiTarget is a volume in a slot of a virtio-scsi controller, its LUN 0.
 type VirtioScsiTarget struct {

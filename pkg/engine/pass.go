@@ -20,7 +20,9 @@ type job struct {
 	en      *entry
 	tried   bool // the last try has failed
 	changes []change
-	err     error // why nothing can be done now
+	shut    []change // entrances among its changes that are not to be opened yet
+	waits   error    // why not
+	err     error    // why nothing can be done now
 	unlock  func()
 }
 
@@ -45,7 +47,8 @@ func (e *Engine) pass(ctx context.Context) error {
 		e.postpone(s.en, s.err)
 		s.unlock()
 	}
-	if done := e.runBatch(ctx, fast); done && len(stuck) > 0 {
+	shut := slices.ContainsFunc(fast, func(j job) bool { return j.waits != nil })
+	if done := e.runBatch(ctx, fast); done && (len(stuck) > 0 || shut) {
 		e.poke() // what it brought may be what others wait for
 	}
 	for _, j := range unshaped {
@@ -92,7 +95,9 @@ func (e *Engine) collect() (fast, slow, stuck []job) {
 		var waiting []job
 		for _, j := range pending {
 			if j.changes, j.err = e.due(j.en, coming); j.err == nil {
-				j.err = e.barred(j.changes, coming, now)
+				if j.changes, j.shut, j.waits = e.barred(j.changes, coming, now); len(j.changes) == 0 {
+					j.changes, j.err = j.shut, j.waits
+				}
 			}
 			switch {
 			case errors.Is(j.err, errWaiting):
@@ -112,6 +117,7 @@ func (e *Engine) collect() (fast, slow, stuck []job) {
 		}
 		pending = waiting
 	}
+	e.unbar(fast, coming, now)
 	return fast, slow, append(stuck, pending...)
 }
 
@@ -248,7 +254,9 @@ func (e *Engine) runBatch(ctx context.Context, jobs []job) (done bool) {
 		o.unknown = o.unknown || o.err != nil && replaced
 		done = done || len(o.done) > 0
 		e.countRepair(j, o)
-		if again(j.en.rec.State, o) {
+		if o.err == nil && j.waits != nil {
+			e.postpone(j.en, j.waits) // the rest is done, and the entrance is still shut
+		} else if again(j.en.rec.State, o) {
 			e.postpone(j.en, o.err)
 		} else if err := e.conclude(ctx, j.en, o); err != nil {
 			e.cfg.Log.Warn("resource is not as wanted", "resource", j.en.rec.Name, "err", err)

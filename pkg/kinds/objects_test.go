@@ -47,8 +47,8 @@ func TestObjects(t *testing.T) {
 			&driver.VirtioBlk{Name: "blk-1", Bdev: "memo-1", PCI: driver.PCIAddress{Port: 1, Physical: 2, Virtual: 3}},
 			&driver.Limits{Bdev: "memo-1", WriteMiBs: 1},
 		},
-		"virtioScsiTarget":     {&driver.VirtioScsi{Name: "scsi-1"}},
-		"virtioScsiController": {&driver.VirtioScsi{Name: "scsi-2"}},
+		"virtioScsiTarget":     {&driver.VirtioScsi{Name: "scsi-1"}, &driver.VirtioScsiSocket{Controller: "scsi-1"}},
+		"virtioScsiController": {&driver.VirtioScsi{Name: "scsi-2"}, &driver.VirtioScsiSocket{Controller: "scsi-2"}},
 		"virtioScsiLun":        {&driver.VirtioScsiTarget{Controller: "scsi-1", Slot: 0, Bdev: "memo-1"}},
 		"nvmeNamespace":        {&driver.Namespace{Subsystem: someNQN, NSID: 1, Bdev: "memo-1", UUID: someUUID, NGUID: someNGUID}},
 	}

@@ -21,10 +21,15 @@ func virtioScsiController() resource.Declaration[*pb.VirtioScsiController] {
 			return []resource.Hold{vhostHold(r.Name), pciHold("pcie_id", m.GetPcieId())}
 		},
 		Objects: func(r *resource.Record, m *pb.VirtioScsiController, _ resource.View) ([]driver.Object, error) {
-			return []driver.Object{&driver.VirtioScsi{Name: r.Name.ID(), PCI: pciAddress(m.GetPcieId())}}, nil
+			return scsiController(&driver.VirtioScsi{Name: r.Name.ID(), PCI: pciAddress(m.GetPcieId())}), nil
 		},
 		Stats: func(name resource.Name, _ *pb.VirtioScsiController, v resource.View) []driver.Key {
 			return lunBdevs(name, v)
 		},
 	}
+}
+
+// scsiController returns a controller and what hosts reach it through.
+func scsiController(s *driver.VirtioScsi) []driver.Object {
+	return []driver.Object{s, &driver.VirtioScsiSocket{Controller: s.Name}}
 }

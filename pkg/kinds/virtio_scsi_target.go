@@ -31,7 +31,7 @@ func virtioScsiTarget() resource.Declaration[*pb.VirtioScsiTarget] {
 			return []resource.Hold{vhostHold(r.Name)}
 		},
 		Objects: func(r *resource.Record, _ *pb.VirtioScsiTarget, _ resource.View) ([]driver.Object, error) {
-			return []driver.Object{&driver.VirtioScsi{Name: r.Name.ID()}}, nil
+			return scsiController(&driver.VirtioScsi{Name: r.Name.ID()}), nil
 		},
 		Stats: func(name resource.Name, _ *pb.VirtioScsiTarget, v resource.View) []driver.Key {
 			return lunBdevs(name, v)

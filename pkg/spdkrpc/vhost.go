@@ -54,9 +54,26 @@ type vhostNamed struct {
 	Ctrlr string `json:"ctrlr"`
 }
 
-// VhostCreateScsiController makes a vhost-scsi controller without targets.
-func VhostCreateScsiController(ctx context.Context, c Caller, name string) error {
-	return c.Call(ctx, "vhost_create_scsi_controller", vhostNamed{name}, nil)
+// VhostCreateScsiController are parameters of vhost_create_scsi_controller.
+type VhostCreateScsiController struct {
+	Ctrlr string `json:"ctrlr"`
+	// Delay leaves it without a socket until it is started. Until then SPDK takes a controller away
+	// together with its last target.
+	Delay bool `json:"delay,omitempty"`
+}
+
+// Do makes the call. The controller has no targets.
+func (p VhostCreateScsiController) Do(ctx context.Context, c Caller) error {
+	return c.Call(ctx, "vhost_create_scsi_controller", p, nil)
+}
+
+// MethodVhostStartScsi starts a controller.
+const MethodVhostStartScsi = "vhost_start_scsi_controller"
+
+// VhostStartScsiController makes the socket of a vhost-scsi controller, if it has none yet. It must not be
+// called for a vhost-blk controller: SPDK would die.
+func VhostStartScsiController(ctx context.Context, c Caller, name string) error {
+	return c.Call(ctx, MethodVhostStartScsi, vhostNamed{name}, nil)
 }
 
 // VhostScsiAddTarget are parameters of vhost_scsi_controller_add_target.

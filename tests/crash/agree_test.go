@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,7 @@ func (r *rig) look(ctx context.Context) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.lookAtSockets(ctx, seen.Objects)
 	p := &picture{registry: r.registry, records: map[resource.Name]*resource.Record{}, have: seen.Objects, foreign: r.foreign}
 	for _, d := range docs {
 		name := resource.Name(d.Name)
@@ -108,6 +110,24 @@ func (r *rig) look(ctx context.Context) (*picture, error) {
 		}
 	}
 	return p, nil
+}
+
+// lookAtSockets adds the sockets of virtio-scsi controllers to what is there. The data plane does not tell of
+// them, so each is tried.
+func (r *rig) lookAtSockets(ctx context.Context, have map[driver.Key]driver.Object) {
+	for _, o := range slices.Collect(maps.Values(have)) {
+		s, ok := o.(*driver.VirtioScsi)
+		if !ok || r.foreign[s.Key()] != nil {
+			continue
+		}
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.vhosts, s.Name))
+		if err != nil {
+			continue
+		}
+		_ = conn.Close()
+		socket := &driver.VirtioScsiSocket{Controller: s.Name}
+		have[socket.Key()] = socket
+	}
 }
 
 // unseal opens the secrets of a document.

@@ -34,6 +34,7 @@ type rig struct {
 	t         *testing.T
 	gate      *gate
 	dataPlane *testkit.DataPlaneProcess
+	vhosts    string // the directory of its vhost sockets
 	dpProxy   *proxy
 	redis     *testkit.RedisServer // nil when the store is a file
 	stProxy   *proxy               // nil when the store is a file
@@ -102,7 +103,8 @@ func prepare(t *testing.T, node *storage) *rig {
 	for _, k := range all {
 		r.kinds[k.Singular()] = k
 	}
-	r.dataPlane = testkit.DataPlane(testkit.WithoutRace(t), "--vhost-dir", testkit.SocketDir(t))
+	r.vhosts = testkit.SocketDir(t)
+	r.dataPlane = testkit.DataPlane(testkit.WithoutRace(t), "--vhost-dir", r.vhosts)
 	r.dpProxy = newProxy(t, r.gate, "unix", filepath.Join(testkit.SocketDir(t), "spdk.sock"), r.dataPlane.Socket(), newJSONWire)
 	r.eye = watch(t, r.dataPlane)
 	return r

@@ -107,7 +107,7 @@ func causes(r *rig) []cause {
 		},
 		{
 			name: "no directory for vhost", broken: map[string]string{
-				"virtioBlks/blk-1": "no socket", "virtioScsiControllers/scsi-1": "no socket", "virtioScsiLuns/lun-1": "virtioScsiControllers/scsi-1",
+				"virtioBlks/blk-1": "no socket", "virtioScsiControllers/scsi-1": "no socket",
 			},
 			begin: func(r *rig) func() {
 				r.must(os.Rename(r.vhosts, r.vhosts+".away"))

@@ -206,7 +206,7 @@ func (r *rig) counted() {
 	r.must(err)
 	for _, o := range []driver.Type{
 		driver.TypeBdev, driver.TypeLimits, driver.TypeCryptoKey, driver.TypePath, driver.TypeSubsystem, driver.TypeHost, driver.TypeListener,
-		driver.TypeNamespace, driver.TypeVirtioBlk, driver.TypeVirtioScsi, driver.TypeVirtioScsiTarget, driver.TypeTLSKey,
+		driver.TypeNamespace, driver.TypeVirtioBlk, driver.TypeVirtioScsi, driver.TypeVirtioScsiTarget, driver.TypeVirtioScsiSocket, driver.TypeTLSKey,
 	} {
 		series := fmt.Sprintf("opi_bridge_drift_repaired_total{type=%q}", o)
 		if n := s.GetDriftRepaired()[string(o)]; n == 0 || metrics[series] != float64(n) {

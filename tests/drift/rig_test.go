@@ -101,7 +101,13 @@ const (
 
 func newRig(t *testing.T, flags ...string) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), vhosts: testkit.SocketDir(t)}
+	return newRigAt(t, testkit.SocketDir(t), flags...)
+}
+
+// newRigAt starts a rig whose data plane makes vhost sockets in that directory.
+func newRigAt(t *testing.T, vhosts string, flags ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), vhosts: vhosts}
 	for i := range r.near {
 		r.near[i], r.ports[i] = testkit.FreePort(t), testkit.FreePort(t)
 	}

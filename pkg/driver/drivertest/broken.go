@@ -114,7 +114,8 @@ func (n *storage) operations(s Suite) []operation {
 	scsi := &driver.VirtioScsi{Name: "scsi"}
 	add(s.Virtio, "virtio-blk", &driver.VirtioBlk{Name: "blk", Bdev: m.Name}, m)
 	add(s.Virtio, "virtio-scsi", scsi)
-	add(s.Virtio, "virtio-scsi target", &driver.VirtioScsiTarget{Controller: scsi.Name, Slot: 3, Bdev: m.Name}, m, scsi)
+	socket, target := &driver.VirtioScsiSocket{Controller: scsi.Name}, &driver.VirtioScsiTarget{Controller: scsi.Name, Slot: 3, Bdev: m.Name}
+	add(s.Virtio, "virtio-scsi target", target, m, scsi, socket)
 	add(s.PCIe, "PCIe endpoint", endpoint(sub, driver.PCIAddress{Physical: 1}, "0.1.0"), sub)
 	return all
 }

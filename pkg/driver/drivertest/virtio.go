@@ -77,11 +77,15 @@ func testVirtioBlk(t *testing.T, s Suite) {
 func testVirtioScsi(t *testing.T, s Suite) {
 	b := s.bench(t)
 	ctrl := &driver.VirtioScsi{Name: "scsi0"}
+	socket := &driver.VirtioScsiSocket{Controller: ctrl.Name}
+	b.refused(errdefs.NotFound, driver.Step{Op: driver.Create, Object: socket}, ctrl.Name)
 	all := []driver.Object{ctrl}
 	for slot := range uint32(driver.MaxVirtioScsiTargets) {
 		m := malloc("m" + string(rune('0'+slot)))
 		all = append(all, m, &driver.VirtioScsiTarget{Controller: ctrl.Name, Slot: slot, Bdev: m.Name})
 	}
+	b.round(all...)
+	all = append(all, socket)
 	b.round(all...)
 	for _, o := range all {
 		b.must(driver.Create, o)
@@ -97,9 +101,18 @@ func testVirtioScsi(t *testing.T, s Suite) {
 	b.must(driver.Create, all[2])
 	b.serves(all...)
 	b.must(driver.Delete, ctrl)
-	b.lacks(ctrl, all[2], all[4])
+	b.lacks(ctrl, socket, all[2], all[4])
 	b.must(driver.Delete, all[2])
 	b.serves(all[1], all[3])
+	// One that hosts cannot reach yet keeps being there without its last volume, and is let in then.
+	b.must(driver.Create, ctrl)
+	b.must(driver.Create, all[2])
+	b.must(driver.Delete, all[2])
+	b.serves(ctrl)
+	b.lacks(socket)
+	b.must(driver.Create, socket)
+	b.serves(ctrl, socket)
+	b.refused(errdefs.NotFound, driver.Step{Op: driver.Create, Object: &driver.VirtioScsiSocket{Controller: "nosuch"}}, "nosuch")
 }
 
 // testVirtioRefusals makes what cannot be made.
@@ -117,7 +130,14 @@ func testVirtioRefusals(t *testing.T, s Suite) {
 	b.refused(errdefs.AlreadyExists, create(&driver.VirtioBlk{Name: "blk", Bdev: used.Name}), "blk", "bdev")
 	b.refused(errdefs.AlreadyExists, create(&driver.VirtioBlk{Name: "scsi", Bdev: m.Name}), "scsi")
 	b.refused(errdefs.AlreadyExists, create(&driver.VirtioScsi{Name: "blk"}), "blk")
-	b.refused(errdefs.FailedPrecondition, create(&driver.VirtioScsi{Name: "no/slash"}), "no/slash")
+	slash := &driver.VirtioScsi{Name: "no/slash"}
+	if err := b.do(driver.Create, slash); err == nil {
+		b.refused(errdefs.FailedPrecondition, create(&driver.VirtioScsiSocket{Controller: slash.Name}), slash.Name)
+		b.must(driver.Delete, slash)
+	} else if !errors.Is(err, errdefs.FailedPrecondition) {
+		t.Errorf("a controller of an impossible name: %v", err)
+	}
+	b.refused(errdefs.NotFound, create(&driver.VirtioScsiSocket{Controller: "blk"}), "blk")
 	b.refused(errdefs.FailedPrecondition, create(&driver.VirtioBlk{Name: "no/slash", Bdev: m.Name}), "no/slash")
 
 	b.refused(errdefs.NotFound, create(&driver.VirtioScsiTarget{Controller: "nosuch", Bdev: m.Name}), "nosuch")

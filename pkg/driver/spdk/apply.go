@@ -167,6 +167,8 @@ func (d *Driver) create(ctx context.Context, step *driver.Step) error {
 		return d.alone(ctx, o.Bdev, func() error { return d.createVirtioBlk(ctx, step, o) })
 	case *driver.VirtioScsi:
 		return d.createVirtioScsi(ctx, step, o)
+	case *driver.VirtioScsiSocket:
+		return d.createVirtioScsiSocket(ctx, step, o)
 	case *driver.VirtioScsiTarget:
 		return d.alone(ctx, o.Bdev, func() error { return d.createVirtioScsiTarget(ctx, step, o) })
 	}
@@ -182,7 +184,7 @@ func (d *Driver) update(ctx context.Context, step *driver.Step) error {
 	case *driver.Limits:
 		return d.updateLimits(ctx, o)
 	case *driver.Path, *driver.Host, *driver.Listener, *driver.Namespace,
-		*driver.VirtioBlk, *driver.VirtioScsi, *driver.VirtioScsiTarget, *driver.CryptoKey, *driver.TLSKey:
+		*driver.VirtioBlk, *driver.VirtioScsi, *driver.VirtioScsiSocket, *driver.VirtioScsiTarget, *driver.CryptoKey, *driver.TLSKey:
 		return notInPlace(step, "delete it and make it again")
 	}
 	return unknown(step.Object)
@@ -212,6 +214,8 @@ func (d *Driver) remove(ctx context.Context, object driver.Object) error {
 		return d.deleteVhost(ctx, o, o.Name)
 	case *driver.VirtioScsi:
 		return d.deleteVhost(ctx, o, o.Name)
+	case *driver.VirtioScsiSocket:
+		return d.deleteVirtioScsiSocket(o)
 	case *driver.VirtioScsiTarget:
 		return d.deleteVirtioScsiTarget(ctx, o)
 	}

@@ -100,8 +100,8 @@ func (g *glance) asks(ctx context.Context, keys []driver.Key) map[string]func() 
 			put("accel_crypto_keys_get", "crypto keys", func() ([]driver.Object, error) { return d.lookAtCryptoKeys(ctx) })
 		case driver.TypeTLSKey:
 			asks["TLS keys"] = func() ([]driver.Object, error) { return d.lookAtTLSKeys(ctx, g.sess) }
-		case driver.TypeVirtioBlk, driver.TypeVirtioScsi, driver.TypeVirtioScsiTarget:
-			put("vhost_get_controllers", "vhost controllers", func() ([]driver.Object, error) { return d.lookAtVhosts(ctx) })
+		case driver.TypeVirtioBlk, driver.TypeVirtioScsi, driver.TypeVirtioScsiTarget, driver.TypeVirtioScsiSocket:
+			put("vhost_get_controllers", "vhost controllers", func() ([]driver.Object, error) { return d.lookAtVhosts(ctx, g.sess) })
 		}
 	}
 	return asks
@@ -192,14 +192,14 @@ func (d *Driver) lookAtTLSKeys(ctx context.Context, sess session) ([]driver.Obje
 	return d.tlsKeyObjects(sess, keys), nil
 }
 
-func (d *Driver) lookAtVhosts(ctx context.Context) ([]driver.Object, error) {
+func (d *Driver) lookAtVhosts(ctx context.Context, sess session) ([]driver.Object, error) {
 	vhosts, err := spdkrpc.GetVhostControllers(ctx, d.client)
 	if err != nil {
 		return nil, plain("vhost_get_controllers", err, "look at the vhost controllers")
 	}
 	var objects []driver.Object
 	for i := range vhosts {
-		objects = append(objects, vhostObjects(&vhosts[i])...)
+		objects = append(objects, sess.vhostObjects(&vhosts[i])...)
 	}
 	return objects, nil
 }

@@ -68,7 +68,7 @@ func (d *Driver) Observe(ctx context.Context) (*driver.Observation, error) {
 	}
 	add(d.tlsKeyObjects(sess, h.keys)...)
 	for i := range h.vhosts {
-		add(vhostObjects(&h.vhosts[i])...)
+		add(sess.vhostObjects(&h.vhosts[i])...)
 	}
 	d.identify(ctx, sess, epoch, remote, h.controllers, true)
 	sess.brought.saw(o.Objects)

@@ -120,6 +120,7 @@ func TestSent(t *testing.T) {
 		{Op: driver.Delete, Object: &driver.VirtioBlk{Name: "blk0"}},
 		{Op: driver.Create, Object: &driver.VirtioScsi{Name: "scsi0"}},
 		{Op: driver.Create, Object: &driver.VirtioScsiTarget{Controller: "scsi0", Slot: 3, Bdev: "malloc0"}},
+		{Op: driver.Create, Object: &driver.VirtioScsiSocket{Controller: "scsi0"}},
 		{Op: driver.Delete, Object: &driver.VirtioScsiTarget{Controller: "scsi0", Slot: 3}},
 		{Op: driver.Delete, Object: &driver.VirtioScsi{Name: "scsi0"}},
 		{Op: driver.Delete, Object: &driver.Bdev{Name: "malloc0", Kind: driver.BdevMalloc}},

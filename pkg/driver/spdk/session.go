@@ -26,6 +26,8 @@ type session struct {
 	brought *brought
 	// firmware is the revision that its subsystems show to hosts.
 	firmware string
+	// sockets holds the vhost-scsi controllers that hosts can reach.
+	sockets *sockets
 	// room is how many subsystems it can have.
 	room *room
 }
@@ -47,8 +49,8 @@ func (d *Driver) hello(ctx context.Context, c *spdkrpc.Client) error {
 		return fmt.Errorf("ask for version and methods: %w", err)
 	}
 	s := session{
-		features: version.Features(), methods: make(map[string]bool, len(names)), transports: newTransports(), portals: newPortals(), brought: newBrought(), room: &room{},
-		firmware: version.Firmware(),
+		features: version.Features(), methods: make(map[string]bool, len(names)), firmware: version.Firmware(),
+		transports: newTransports(), portals: newPortals(), brought: newBrought(), sockets: newSockets(), room: &room{},
 	}
 	for _, name := range names {
 		s.methods[name] = true

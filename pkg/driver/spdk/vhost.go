@@ -16,12 +16,15 @@ import (
 const unplugTime = 5 * time.Second
 
 // vhostObjects returns what a vhost controller is and has.
-func vhostObjects(v *spdkrpc.VhostController) []driver.Object {
+func (sess *session) vhostObjects(v *spdkrpc.VhostController) []driver.Object {
 	switch {
 	case v.BackendSpecific.Block != nil:
 		return []driver.Object{&driver.VirtioBlk{Name: v.Ctrlr, Bdev: v.BackendSpecific.Block.Bdev}}
 	case v.BackendSpecific.Scsi != nil:
 		all := []driver.Object{&driver.VirtioScsi{Name: v.Ctrlr}}
+		if sess.sockets.has(v.Ctrlr) {
+			all = append(all, &driver.VirtioScsiSocket{Controller: v.Ctrlr})
+		}
 		for _, t := range *v.BackendSpecific.Scsi {
 			target := &driver.VirtioScsiTarget{Controller: v.Ctrlr, Slot: t.ScsiDevNum}
 			if len(t.Luns) > 0 {
@@ -82,7 +85,7 @@ func (d *Driver) vhostExists(ctx context.Context, step *driver.Step, name, metho
 	case v == nil:
 		return false, nil
 	}
-	if there := find(vhostObjects(v), step.Object.Key()); there != nil {
+	if there := find(d.vhostObjects(v), step.Object.Key()); there != nil {
 		return true, exists(step, there, method, err)
 	}
 	return true, refuse(errdefs.AlreadyExists, method, err, "%s: the name is that of another sort of vhost controller: use another", step.Object.Key())
@@ -112,77 +115,6 @@ func vhostName(name, method string, err error) error {
 		"vhost controller %q: no socket of that name can be made in the data plane's directory (its option -S): another file is there, or the name is too long or has a slash", name)
 }
 
-func (d *Driver) createVirtioScsi(ctx context.Context, step *driver.Step, s *driver.VirtioScsi) error {
-	const method = "vhost_create_scsi_controller"
-	err := spdkrpc.VhostCreateScsiController(ctx, d.client, s.Name)
-	if err == nil {
-		return nil
-	}
-	if settled(err) {
-		return plain(method, err, "create virtio-scsi controller %s", s.Name)
-	}
-	if done, outcome := d.vhostExists(ctx, step, s.Name, method, err); done {
-		return outcome
-	}
-	return vhostName(s.Name, method, err)
-}
-
-func (d *Driver) createVirtioScsiTarget(ctx context.Context, step *driver.Step, t *driver.VirtioScsiTarget) error {
-	const method = "vhost_scsi_controller_add_target"
-	if t.Slot >= driver.MaxVirtioScsiTargets {
-		return errdefs.New(errdefs.InvalidArgument, "target %d of virtio-scsi controller %s: the slots are 0 to %d",
-			t.Slot, t.Controller, driver.MaxVirtioScsiTargets-1)
-	}
-	err := spdkrpc.VhostScsiAddTarget{Ctrlr: t.Controller, ScsiTargetNum: int32(t.Slot), BdevName: t.Bdev}.Do(ctx, d.client)
-	if err == nil {
-		return nil
-	}
-	if settled(err) {
-		return plain(method, err, "put bdev %s into slot %d of virtio-scsi controller %s", t.Bdev, t.Slot, t.Controller)
-	}
-	v, lookErr := d.findVhost(ctx, t.Controller)
-	switch {
-	case lookErr != nil:
-		return lookErr
-	case v == nil || v.BackendSpecific.Scsi == nil:
-		return refuse(errdefs.NotFound, method, err, "virtio-scsi controller %s does not exist", t.Controller)
-	}
-	if there := find(vhostObjects(v), t.Key()); there != nil {
-		return exists(step, there, method, err)
-	}
-	what := "slot of virtio-scsi controller " + t.Controller
-	if lookErr := d.unusable(ctx, what, t.Bdev, method, err); lookErr != nil {
-		return lookErr
-	}
-	return plain(method, err, "put bdev %s into slot %d of virtio-scsi controller %s", t.Bdev, t.Slot, t.Controller)
-}
-
-func (d *Driver) deleteVirtioScsiTarget(ctx context.Context, t *driver.VirtioScsiTarget) error {
-	const method = "vhost_scsi_controller_remove_target"
-	waiting, cancel := context.WithTimeout(ctx, unplugTime)
-	defer cancel()
-	err := spdkrpc.VhostScsiRemoveTarget{Ctrlr: t.Controller, ScsiTargetNum: t.Slot}.Do(waiting, d.client)
-	if err == nil {
-		return nil
-	}
-	given := waiting.Err() != nil && ctx.Err() == nil
-	if settled(err) && !given {
-		return plain(method, err, "take slot %d out of virtio-scsi controller %s", t.Slot, t.Controller)
-	}
-	v, lookErr := d.findVhost(ctx, t.Controller)
-	switch {
-	case lookErr != nil:
-		return lookErr
-	case v == nil, find(vhostObjects(v), t.Key()) == nil:
-		return nil
-	case given:
-		return errdefs.Wrap(errdefs.OutcomeUnknown, err,
-			"slot %d of virtio-scsi controller %s: the VM has not let go of its disk yet: unplug it there", t.Slot, t.Controller)
-	}
-	return refuse(errdefs.FailedPrecondition, method, err,
-		"slot %d of virtio-scsi controller %s cannot be emptied: it is being emptied already, or the VM holds on to it", t.Slot, t.Controller)
-}
-
 // deleteVhost deletes a controller that no VM is connected to. SPDK would not answer until it is gone.
 func (d *Driver) deleteVhost(ctx context.Context, object driver.Object, name string) error {
 	const method = "vhost_delete_controller"
@@ -190,7 +122,7 @@ func (d *Driver) deleteVhost(ctx context.Context, object driver.Object, name str
 	switch {
 	case err != nil:
 		return err
-	case v == nil || find(vhostObjects(v), object.Key()) == nil:
+	case v == nil || find(d.vhostObjects(v), object.Key()) == nil:
 		return nil // nothing of that name, or somebody else's of another sort
 	case len(v.Sessions) > 0:
 		return connected(object)
