@@ -143,8 +143,14 @@ func (s *bridgeService) GetResourceStatus(_ context.Context, req *bridgev1.GetRe
 	return resourceStatus(c), nil
 }
 
-// statusCollection stands in page tokens of ListResourceStatus, where other lists have a collection.
-const statusCollection = "resource status"
+// statusCollection stands in page tokens of ListResourceStatus, where other lists have a collection. The
+// filter is part of it: a page of one list is none of another.
+func statusCollection(notReadyOnly bool) string {
+	if notReadyOnly {
+		return "resource status, not ready only"
+	}
+	return "resource status"
+}
 
 // ListResourceStatus implements the service.
 func (s *bridgeService) ListResourceStatus(_ context.Context, req *bridgev1.ListResourceStatusRequest) (*bridgev1.ListResourceStatusResponse, error) {
@@ -152,9 +158,9 @@ func (s *bridgeService) ListResourceStatus(_ context.Context, req *bridgev1.List
 	if err != nil {
 		return nil, err
 	}
-	after := ""
+	after, collection := "", statusCollection(req.GetNotReadyOnly())
 	if req.GetPageToken() != "" {
-		if after, err = parseToken("page_token", req.GetPageToken(), statusCollection); err != nil {
+		if after, err = parseToken("page_token", req.GetPageToken(), collection); err != nil {
 			return nil, err
 		}
 	}
@@ -167,7 +173,7 @@ func (s *bridgeService) ListResourceStatus(_ context.Context, req *bridgev1.List
 		answer.Resources = append(answer.Resources, resourceStatus(c))
 	}
 	if more && len(page) > 0 {
-		answer.NextPageToken = newToken(statusCollection, string(page[len(page)-1].Name))
+		answer.NextPageToken = newToken(collection, string(page[len(page)-1].Name))
 	}
 	return answer, nil
 }

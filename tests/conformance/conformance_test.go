@@ -357,35 +357,3 @@ func (s *suite) restarts() {
 		}
 	}
 }
-
-// paging: pages are in order, whole, and stand changes between them.
-func (s *suite) paging() {
-	s.make(s.self())
-	parent := s.c.name.Parent()
-	var seen []resource.Name
-	token := ""
-	for {
-		names, next, err := s.e.client.List(s.t.Context(), s.k, parent, 1, token)
-		if err != nil {
-			s.t.Fatalf("list: %v", err)
-		}
-		seen = append(seen, names...)
-		if next == "" {
-			break
-		}
-		token = next
-	}
-	if !slices.IsSorted(seen) || !slices.Contains(seen, s.c.name) {
-		s.t.Errorf("pages show %v", seen)
-	}
-	s.unmake(s.self())
-	if token != "" {
-		if _, _, err := s.e.client.List(s.t.Context(), s.k, parent, 1, token); err != nil {
-			s.t.Errorf("a page after what it followed is gone: %v", err)
-		}
-	}
-	_, _, err := s.e.client.List(s.t.Context(), s.k, parent, 1, "stale")
-	s.want("a token that is none", err, codes.InvalidArgument)
-	_, _, err = s.e.client.List(s.t.Context(), s.k, parent, -1, "")
-	s.want("a negative page size", err, codes.InvalidArgument)
-}
