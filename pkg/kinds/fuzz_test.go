@@ -28,7 +28,7 @@ func FuzzNQN(f *testing.F) {
 
 // FuzzPSK looks for keys that break the check, or that an error repeats.
 func FuzzPSK(f *testing.F) {
-	for _, seed := range []string{zeroPSK(32), zeroPSK(48), "NVMeTLSkey-1:01::", ":::", "NVMeTLSkey-1:02:AAAA:"} {
+	for _, seed := range []string{zeroPSK(32), zeroPSK(48), "NVMeTLSkey-1:01::", "NVMeTLSkey-1::01:", ":::", "NVMeTLSkey-1:02:AAAA:"} {
 		f.Add([]byte(seed))
 	}
 	k := all(f)["nvmeRemoteController"]
@@ -38,7 +38,9 @@ func FuzzPSK(f *testing.F) {
 		if err == nil && len(psk) > 0 && !strings.HasPrefix(strings.TrimSpace(string(psk)), "NVMeTLSkey-1:0") {
 			t.Errorf("%q was taken", psk)
 		}
-		if err != nil && len(psk) > 16 && strings.Contains(err.Error(), string(psk[13:])) {
+		// What an error says of the form of keys is in every one.
+		const form = "NVMeTLSkey-1:01:<base64>: or NVMeTLSkey-1:02:<base64>:"
+		if err != nil && len(psk) > 16 && strings.Contains(strings.ReplaceAll(err.Error(), form, ""), string(psk[13:])) {
 			t.Errorf("the error repeats the key: %v", err)
 		}
 	})
