@@ -19,8 +19,12 @@ import (
 func encryptedVolume() resource.Declaration[*pb.EncryptedVolume] {
 	return resource.Declaration[*pb.EncryptedVolume]{
 		Secrets: []string{"key"},
-		Check:   checkEncryption,
-		Bdev:    func(name resource.Name, _ *pb.EncryptedVolume) string { return name.ID() },
+		Fixed: map[string]string{
+			"key": "cannot be changed: what was written with the old key could not be read any more: " +
+				"create another volume with the new key, and copy",
+		},
+		Check: checkEncryption,
+		Bdev:  func(name resource.Name, _ *pb.EncryptedVolume) string { return name.ID() },
 		Refs: func(m *pb.EncryptedVolume) []resource.Ref {
 			return []resource.Ref{{Field: "volume_name_ref", To: m.GetVolumeNameRef()}}
 		},

@@ -58,13 +58,10 @@ func limits(bdev string, l *pb.QosLimit) *driver.Limits {
 	}
 }
 
-// mebibytes turns megabytes into SPDK's unit, downwards, so that the limit asked for is never
-// exceeded; but not to 0, which would be no limit at all.
+// mebibytes turns megabytes into SPDK's unit, to the nearest: that is never more than 5 % off. Downwards,
+// 2 MB would be half of what was asked for.
 func mebibytes(mb int64) uint64 {
-	if mb == 0 {
-		return 0
-	}
-	return max(1, uint64(mb)*bytesPerMB/bytesPerMiB) //nolint:gosec // bounded by Check
+	return (uint64(mb)*bytesPerMB + bytesPerMiB/2) / bytesPerMiB //nolint:gosec // bounded by Check
 }
 
 // limitsHold says that a bdev's limits have one owner.

@@ -16,6 +16,9 @@ type Declaration[M proto.Message] struct {
 	// Mutable lists the paths of fields that an Update may change. All others are fixed for ever by
 	// the create.
 	Mutable []string
+	// Fixed says why an Update may not change a field, by path, where it is not only that the create
+	// fixes it.
+	Fixed map[string]string
 	// Secrets lists the paths of fields of type bytes that are never given back, and are sealed in the
 	// store. Left empty in a request about a resource that has one, the secret stays as it is.
 	Secrets []string
@@ -64,6 +67,7 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 	if k.secrets, err = secretPaths(k.Message(), d.Secrets); err != nil {
 		return nil, err
 	}
+	k.fixed = d.Fixed
 	k.mutable = make(map[string]bool, len(d.Mutable))
 	for _, path := range d.Mutable {
 		k.mutable[path] = true

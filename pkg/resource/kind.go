@@ -23,6 +23,7 @@ type Kind struct {
 	plural    string
 
 	mutable map[string]bool
+	fixed   map[string]string
 	refused []Refusal
 	shapes  bool
 	secrets [][]protoreflect.FieldDescriptor // each a path

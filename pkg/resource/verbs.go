@@ -39,6 +39,10 @@ func (k *Kind) Check(m proto.Message) error {
 func (k *Kind) CheckChange(prior, next proto.Message) error {
 	var v Violations
 	for _, path := range Changed(prior, next) {
+		if why := k.fixed[path]; why != "" {
+			v.Check(false, path, "%s", why)
+			continue
+		}
 		v.Check(k.mutable[path], path, "cannot be changed after the create: delete the %s and create it anew", k.singular)
 	}
 	return v.Err()

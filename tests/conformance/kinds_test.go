@@ -73,7 +73,7 @@ func limitCases(cases map[string]fieldCase, prefix, bdev string) {
 	}
 	add("rw_iops_kiops", 7, func(l *driver.Limits) bool { return l.IOPS == 7000 })
 	add("rw_bandwidth_mbs", 105, func(l *driver.Limits) bool { return l.MiBs == 100 })
-	add("rd_bandwidth_mbs", 53, func(l *driver.Limits) bool { return l.ReadMiBs == 50 })
+	add("rd_bandwidth_mbs", 53, func(l *driver.Limits) bool { return l.ReadMiBs == 51 })
 	add("wr_bandwidth_mbs", 1, func(l *driver.Limits) bool { return l.WriteMiBs == 1 })
 	cases[prefix+".rd_iops_kiops"] = never(1)
 	cases[prefix+".wr_iops_kiops"] = never(1)
