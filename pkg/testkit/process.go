@@ -193,9 +193,9 @@ func (p *process) kill() {
 
 // tail keeps the last bytes that were written. It is safe for use by several goroutines.
 type tail struct {
-	// mu guards buf.
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu        sync.Mutex
+	buf       bytes.Buffer // guarded by mu
+	forgotten int          // bytes that were written before those of buf, guarded by mu
 }
 
 // Write appends b and forgets what is too old.
@@ -205,6 +205,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.buf.Write(b)
 	if over := t.buf.Len() - maxOutputBytes; over > 0 {
 		t.buf.Next(over)
+		t.forgotten += over
 	}
 	return len(b), nil
 }
@@ -213,4 +214,18 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.buf.String()
+}
+
+// written returns how many bytes have been written so far.
+func (t *tail) written() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.forgotten + t.buf.Len()
+}
+
+// since returns what was written after so many bytes, as far as it is kept.
+func (t *tail) since(written int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf.Bytes()[max(written-t.forgotten, 0):])
 }

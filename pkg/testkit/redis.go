@@ -58,10 +58,10 @@ func (r *RedisServer) Start() {
 	r.p.tb.Helper()
 	// The log says it, which also holds for servers that want a password or speak TLS only.
 	const ready = "Ready to accept connections"
-	before := strings.Count(r.p.output.String(), ready)
+	before := r.p.output.written()
 	r.p.start()
 	r.p.await(func() error {
-		if strings.Count(r.p.output.String(), ready) > before {
+		if strings.Contains(r.p.output.since(before), ready) {
 			return nil
 		}
 		return errNotReady
