@@ -62,7 +62,7 @@ func (d *Driver) Capabilities(ctx context.Context) (driver.Capabilities, error) 
 	}
 	switch {
 	case sess.features.Keyring && !sess.methods[addKey]:
-		c.TLSReason = "the data plane has no method " + addKey
+		c.TLSReason = "this data plane has no method " + addKey
 	case d.keys.dir == "":
 		c.TLSReason = "no directory for key files was given (--key-dir)"
 	default:
@@ -94,7 +94,7 @@ func (d *Driver) transportCapabilities(ctx context.Context, sess session) ([]dri
 		case known[t.of]:
 			one.Listen, one.Reason = driver.ReadinessReady, ""
 		case !sess.methods["nvmf_create_transport"]:
-			one.Listen, one.Reason = driver.ReadinessMissing, "the data plane has no method nvmf_create_transport"
+			one.Listen, one.Reason = driver.ReadinessMissing, "this data plane has no method nvmf_create_transport"
 		case t.transport == driver.TransportPCIe && d.vfioUserDir == "":
 			one.Listen, one.Reason = driver.ReadinessMissing, "no directory for vfio-user endpoints was given (--vfio-user-dir)"
 		case one.Reason != "":

@@ -157,6 +157,10 @@ func (d *Driver) startUsing(ctx context.Context, bdev, top string) error {
 func (d *Driver) stopUsing(ctx context.Context, nqn string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), consumerEnd)
 	defer cancel()
+	if sess, _ := d.now(); sess.methods != nil && !sess.methods["nvmf_create_subsystem"] {
+		d.used.forget(nqn) // there can be none
+		return nil
+	}
 	err := d.deleteSubsystem(ctx, &driver.Subsystem{NQN: nqn})
 	if err == nil {
 		d.used.forget(nqn)
