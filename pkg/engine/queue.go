@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
@@ -35,7 +36,12 @@ func (e *Engine) postpone(en *entry, problem error) {
 	if en.attempts < 6 {
 		wait = firstRetry << en.attempts
 	}
-	en.problem, en.dirty, en.retryAt = problem, true, now.Add(wait)
+	at := now.Add(wait)
+	// Nobody stands before a shut entrance for longer than is meant because of when the next try is.
+	if opens := e.epochSince.Add(e.cfg.EntranceWait + time.Millisecond); errors.Is(problem, errWaiting) && now.Before(opens) && opens.Before(at) {
+		at = opens
+	}
+	en.problem, en.dirty, en.retryAt = problem, true, at
 	en.attempts++
 	if e.soonest.IsZero() || en.retryAt.Before(e.soonest) {
 		e.soonest = en.retryAt

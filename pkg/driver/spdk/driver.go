@@ -30,6 +30,8 @@ type Config struct {
 	// AnswerTimeout is how long SPDK may leave the simplest call unanswered before the connection is
 	// given up; 0 is 10 s. Only what SPDK answers at once is measured by it.
 	AnswerTimeout time.Duration
+	// ResetTimeout is how long the reset of a controller may take; 0 is 30 s. It may still happen after that.
+	ResetTimeout time.Duration
 	// KeyDir is the directory for the files through which the data plane gets pre-shared keys; it is made
 	// if it is missing. The data plane must see it under the same path and run as the same user. ""
 	// means that there are no such keys.
@@ -57,6 +59,7 @@ const (
 type Driver struct {
 	log        *slog.Logger
 	patience   time.Duration
+	resetTime  time.Duration
 	client     *spdkrpc.Client
 	events     *mailbox
 	attaches   *keyedLock  // one at a time per connection and, where needed, controller
@@ -92,14 +95,15 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Log == nil {
 		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: Log is missing")
 	}
-	if cfg.AnswerTimeout < 0 {
-		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: AnswerTimeout is %v, must not be negative", cfg.AnswerTimeout)
+	if cfg.AnswerTimeout < 0 || cfg.ResetTimeout < 0 {
+		return nil, errdefs.New(errdefs.InvalidArgument, "spdk driver: AnswerTimeout is %v and ResetTimeout %v, must not be negative",
+			cfg.AnswerTimeout, cfg.ResetTimeout)
 	}
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, defaultAnswerTimeout)
 	cfg.MinBackoff = cmp.Or(cfg.MinBackoff, defaultMinBackoff)
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, max(cfg.MinBackoff, defaultMaxBackoff))
 	d := &Driver{
-		log: cfg.Log, patience: cfg.AnswerTimeout, events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
+		log: cfg.Log, patience: cfg.AnswerTimeout, resetTime: cmp.Or(cfg.ResetTimeout, defaultResetTimeout), events: newMailbox(), attaches: newKeyedLock(), removed: newRemovals(), leftover: newGroup(),
 		used: newUsed(), uses: newKeyedLock(), identities: newIdentities(), listing: newListing(), where: cfg.Network + "://" + cfg.Address,
 	}
 	if err := d.directories(cfg); err != nil {

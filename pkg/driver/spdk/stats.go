@@ -102,7 +102,7 @@ func (d *Driver) pathStats(ctx context.Context, keys []driver.Key, found map[dri
 		}
 		p, ok := o.Objects[key].(*driver.Path)
 		if !ok {
-			return errdefs.New(errdefs.NotFound, "%s does not exist", key)
+			return errdefs.New(errdefs.NotFound, "no path at this address is attached to the controller")
 		}
 		controllers[p.Controller] = true
 	}
@@ -149,24 +149,6 @@ func (d *Driver) pathStats(ctx context.Context, keys []driver.Key, found map[dri
 		}
 	}
 	return nil
-}
-
-// ResetController implements [driver.Resetter].
-func (d *Driver) ResetController(ctx context.Context, controller string) error {
-	const method = "bdev_nvme_reset_controller"
-	err := spdkrpc.NvmeResetController(ctx, d.client, controller)
-	if err == nil {
-		return nil
-	}
-	r := spdkrpc.Refusal(err)
-	switch {
-	case r != nil && r.Code == spdkrpc.CodeNoDevice:
-		return refuse(errdefs.NotFound, method, err, "controller %s does not exist in the data plane", controller)
-	case r != nil && r.Code == spdkrpc.CodePerm:
-		return refuse(errdefs.FailedPrecondition, method, err,
-			"controller %s has no connection that could be reset; it is being reconnected", controller)
-	}
-	return plain(method, err, "reset controller %s", controller)
 }
 
 // ConnectedHosts implements [driver.HostCounter]. A controller is counted by its admin queue.
