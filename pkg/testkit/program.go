@@ -31,8 +31,9 @@ func Program(tb testing.TB, name string) string {
 	return path
 }
 
-// WithoutRace returns tb for tests that start programs hundreds of times: those programs are built
-// without the race detector, with which they start and run several times slower.
+// WithoutRace returns tb for tests that start programs hundreds of times, or look at their memory: those
+// programs are built without the race detector, with which they start and run several times slower, and
+// grow.
 func WithoutRace(tb testing.TB) testing.TB { return withoutRace{tb} }
 
 type withoutRace struct{ testing.TB }

@@ -41,8 +41,10 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, redis: testkit.Redis(t), dataPlane: testkit.DataPlane(t, "--log-level", "warn"), port: testkit.FreePort(t)}
-	s.bridge = testkit.Bridge(t, testkit.BridgeConfig{
+	// The race detector's own memory grows with what a program does, so it is left out.
+	plain := testkit.WithoutRace(t)
+	s := &site{t: t, redis: testkit.Redis(t), dataPlane: testkit.DataPlane(plain, "--log-level", "warn"), port: testkit.FreePort(t)}
+	s.bridge = testkit.Bridge(plain, testkit.BridgeConfig{
 		SPDK: s.dataPlane.Addr(), Store: "redis://" + s.redis.Addr() + "/0",
 		Flags: []string{"--log-level", "error", "--key-dir", filepath.Join(t.TempDir(), "keys")},
 	})
