@@ -125,12 +125,12 @@ func (x *index) put(en *entry) {
 // where that depends on it.
 func (x *index) shape(child *resource.Record) {
 	parent := x.entries[child.Name.Parent()]
-	if !child.Kind.Shapes() || parent == nil {
-		return
+	if !child.Kind.Shapes() || parent == nil || len(parent.objects) == 0 {
+		return // what the parent is is not known yet: the store is being read, or only checked
 	}
 	objects, err := x.objects(parent.rec)
 	if err != nil || len(objects) != len(parent.objects) {
-		return // it is not known yet what the parent is: the store is being read
+		return
 	}
 	for i, o := range objects {
 		if len(o.Differences(parent.objects[i])) > 0 {
