@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -58,12 +59,13 @@ func (r *rig) start(ctx context.Context) error {
 	if r.httpAddr, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	_, port, _ := strings.Cut(r.grpcAddr, ":")
-	if _, err := fmt.Sscan(port, &r.nvmePort); err != nil {
+	hosts, err := freeAddress(ctx)
+	if err != nil {
 		return err
 	}
-	if r.nvmePort++; r.nvmePort > 65535 {
-		r.nvmePort = 4420
+	_, port, _ := strings.Cut(hosts, ":")
+	if _, err := fmt.Sscan(port, &r.nvmePort); err != nil {
+		return err
 	}
 	if err := r.startBridge(ctx); err != nil {
 		return err
@@ -191,10 +193,18 @@ func until(ctx context.Context, try func() error) error {
 	}
 }
 
+// freeAddress returns one below the ports that the kernel gives to outgoing connections, so that what is
+// killed and started again finds its port free.
 func freeAddress(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const lowest, count, tries = 10_000, 20_000, 100
+	var last error
+	for range tries {
+		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(count)) //nolint:gosec // no secret
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err == nil {
+			return address, l.Close()
+		}
+		last = err
 	}
-	return l.Addr().String(), l.Close()
+	return "", fmt.Errorf("find a free port: %w", last)
 }
