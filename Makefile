@@ -141,7 +141,7 @@ bench-code: ## Run the benchmarks of the rooms
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $$($(GO) list ./... | grep -v /tests/iobench)
 
 .PHONY: bench-io
-bench-io: test-needs ## Measure host I/O beside other targets, as Markdown (5 minutes); OPI_SPDK_TGT=path adds SPDK
+bench-io: test-needs ## Measure host I/O beside other targets, as Markdown (12 minutes); OPI_SPDK_TGT=path adds SPDK
 	@cd tests/iobench && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m .
 
 ##@ Maintain
