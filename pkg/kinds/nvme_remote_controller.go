@@ -6,6 +6,7 @@ import (
 	pb "github.com/opiproject/opi-api/storage/v1alpha1/gen/go"
 
 	"github.com/opi-bridge/opi-bridge/pkg/driver"
+	"github.com/opi-bridge/opi-bridge/pkg/errdefs"
 	"github.com/opi-bridge/opi-bridge/pkg/resource"
 	"github.com/opi-bridge/opi-bridge/pkg/secret"
 )
@@ -40,7 +41,15 @@ func nvmeRemoteController() resource.Declaration[*pb.NvmeRemoteController] {
 			}
 			return keys
 		},
-		Reset: func(name resource.Name, _ *pb.NvmeRemoteController) string { return name.ID() },
+		Reset: func(name resource.Name, m *pb.NvmeRemoteController) (string, error) {
+			if m.GetTcp().GetDdgst() {
+				// SPDK 26.09-pre waits for ever for the end of a queue whose data it was checking.
+				return "", errdefs.New(errdefs.FailedPrecondition,
+					"%s uses data digests (tcp.ddgst), and with these SPDK does not come back from a reset while reads are under way: "+
+						"delete a path and create it again instead, or make the controller without them", name)
+			}
+			return name.ID(), nil
+		},
 	}
 }
 

@@ -43,8 +43,8 @@ type Declaration[M proto.Message] struct {
 	Objects func(r *Record, m M, v View) ([]driver.Object, error)
 	// Stats lists the bdevs and paths whose counters, summed, are the resource's.
 	Stats func(name Name, m M, v View) []driver.Key
-	// Reset returns the name of the remote controller that a Reset is about.
-	Reset func(name Name, m M) string
+	// Reset returns the name of the remote controller that a Reset is about, or why it must not be.
+	Reset func(name Name, m M) (string, error)
 	// Takes returns the name of the remote controller that goes when the resource is deleted, with all
 	// the bdevs that came with it, though they are not among the resource's Objects; "" for none.
 	Takes func(name Name, m M, v View) (controller string)
@@ -96,7 +96,7 @@ func (d Declaration[M]) Kind() (*Kind, error) {
 		k.stats = func(n Name, m proto.Message, v View) []driver.Key { return f(n, as[M](m), v) }
 	}
 	if f := d.Reset; f != nil {
-		k.reset = func(n Name, m proto.Message) string { return f(n, as[M](m)) }
+		k.reset = func(n Name, m proto.Message) (string, error) { return f(n, as[M](m)) }
 	}
 	if f := d.Takes; f != nil {
 		k.takes = func(n Name, m proto.Message, v View) string { return f(n, as[M](m), v) }

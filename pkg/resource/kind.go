@@ -36,7 +36,7 @@ type Kind struct {
 	holds    func(r *Record, m proto.Message, v View) []Hold
 	objects  func(r *Record, m proto.Message, v View) ([]driver.Object, error)
 	stats    func(name Name, m proto.Message, v View) []driver.Key
-	reset    func(name Name, m proto.Message) string
+	reset    func(name Name, m proto.Message) (string, error)
 	takes    func(name Name, m proto.Message, v View) string
 	live     func(r *Record, m proto.Message, v View)
 }

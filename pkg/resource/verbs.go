@@ -96,12 +96,12 @@ func (k *Kind) Stats(name Name, m proto.Message, v View) ([]driver.Key, error) {
 	return k.stats(name, m, v), nil
 }
 
-// ResetTarget returns the remote controller that a Reset is about, or Unimplemented.
+// ResetTarget returns the remote controller that a Reset is about, or Unimplemented, or why it must not be.
 func (k *Kind) ResetTarget(name Name, m proto.Message) (string, error) {
 	if k.reset == nil {
 		return "", errdefs.New(errdefs.Unimplemented, "%s cannot be reset", k.plural)
 	}
-	return k.reset(name, m), nil
+	return k.reset(name, m)
 }
 
 // Takes returns the remote controller that goes, with its bdevs, when the resource is deleted; "" for

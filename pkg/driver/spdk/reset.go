@@ -16,7 +16,7 @@ import (
 const defaultResetTimeout = 30 * time.Second
 
 // ResetController implements [driver.Resetter]. SPDK 26.09-pre has been seen not to answer at all, where
-// digests were on and I/O was under way.
+// data digests were on and reads were under way.
 func (d *Driver) ResetController(ctx context.Context, controller string) error {
 	const method = "bdev_nvme_reset_controller"
 	ctx, cancel := context.WithTimeoutCause(ctx, d.resetTime, fmt.Errorf("no answer for %v", d.resetTime))
